@@ -1,0 +1,158 @@
+"""The seam towards providers: a provider is a value, a dialect a handful of pure functions over bytes and decoded JSON.
+
+A host that speaks a known dialect needs only a Provider; a new wire format needs one Dialect. Neither does any I/O.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from penstock.core.usage import Usage
+
+JsonObject = Mapping[str, object]
+
+
+class EndpointKind(StrEnum):
+    """CALL is metered and needs a price and a bound; FREE (listings, token counting) holds 0 usd and one request."""
+
+    CALL = "call"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation of a dialect.
+
+    ``path`` follows the provider's base path; ``{model}`` stands for one segment, or for the rest where it comes last.
+    ``cap_field`` is where we write an output cap, None where we may not add one. ``stream_end`` is what the last event
+    of a complete stream contains, None where the end of the body is the only sign.
+    """
+
+    name: str
+    method: str
+    path: str
+    kind: EndpointKind = EndpointKind.CALL
+    cap_field: str | None = None
+    stream_end: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request body asks for, as far as we decide on it.
+
+    ``output_tokens`` is the caller's own cap of each choice, None if there is none. ``has_hidden_input``: something we
+    cannot see or count (a stored conversation, a file id, a remote URL, a server-run tool). ``models`` are further
+    models that the body names (fallbacks). ``wants_usage``: the caller asked for the stream's usage chunk himself.
+    """
+
+    model: str
+    is_stream: bool = False
+    output_tokens: int | None = None
+    choices: int = 1
+    has_tools: bool = False
+    is_structured: bool = False
+    has_hidden_input: bool = False
+    wants_usage: bool = False
+    models: tuple[str, ...] = ()
+
+    @property
+    def traits(self) -> str:
+        """What the learned overhead of input tokens depends on beside the model: ``""``, ``t``, ``s`` or ``ts``."""
+        return ("t" if self.has_tools else "") + ("s" if self.is_structured else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The only edits that we make to a body: another model id, an output cap, the request for a usage chunk."""
+
+    model: str | None = None
+    output_cap: int | None = None
+    ask_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A provider's usage statement in our units.
+
+    ``has_input`` and ``has_output`` say which half was stated. ``reported_pico`` is the cost that the provider itself
+    names, in pico-USD. ``flags`` name what was odd: ``usage_mismatch``, ``usage_malformed``.
+    """
+
+    usage: Usage
+    has_input: bool
+    has_output: bool
+    reported_pico: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One wire format.
+
+    ``read_request`` raises InvalidRequest or InvalidJson; ``prepare`` returns the very bytes it was given where nothing
+    changes. ``find_usage`` picks the usage statement out of a decoded answer or event (None: this one has none), later
+    statements replace earlier ones field by field, and ``read_usage`` turns the merged statement into our units.
+    ``usage_pattern`` matches the bytes of every event that holds a statement, and few others. ``find_model`` is the
+    model that an answer or event names. ``is_error_event`` tells an error inside a stream.
+    """
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    key_header: str
+    key_prefix: str
+    read_request: Callable[[Endpoint, bytes], Asked]
+    prepare: Callable[[Endpoint, bytes, Asked, Changes], bytes]
+    usage_pattern: re.Pattern[bytes]
+    find_usage: Callable[[JsonObject], JsonObject | None]
+    read_usage: Callable[[JsonObject], Reading]
+    find_model: Callable[[JsonObject], str | None]
+    is_error_event: Callable[[JsonObject], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a provider key may go, and nowhere else."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"https": 443, "http": 80}[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the response head, between two bytes, for the whole exchange."""
+
+    connect_s: float = 5.0
+    head_s: float = 600.0
+    idle_s: float = 300.0
+    total_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An LLM API that we can call. ``base_path`` has no trailing slash; ``key`` None sends none.
+
+    ``book_name`` is the provider's name in the price book. ``asks_usage``: takes ``stream_options.include_usage``.
+    ``cancels_billing``: a closed connection stops the bill, so a left stream is not drained.
+    """
+
+    name: str
+    dialect: Dialect
+    origin: Origin
+    base_path: str
+    key: str | None = field(default=None, repr=False)
+    book_name: str = ""
+    allow_private: bool = False
+    asks_usage: bool = True
+    cancels_billing: bool = False
+    timeouts: Timeouts = Timeouts()
