@@ -3,7 +3,6 @@
 A host that speaks a known dialect needs only a Provider; a new wire format needs one Dialect. Neither does any I/O.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,8 +24,8 @@ class Endpoint:
     """One operation of a dialect.
 
     ``path`` follows the provider's base path; ``{model}`` stands for one segment, or for the rest where it comes last.
-    ``cap_field`` is where we write an output cap, None where we may not add one. ``stream_end`` is what the last event
-    of a complete stream contains, None where the end of the body is the only sign.
+    ``cap_field`` is where we write an output cap, None where we may not add one. ``stream_end`` is the data, or the
+    JSON ``type``, of the last event of a complete stream; None where the end of the body is the only sign.
     """
 
     name: str
@@ -42,8 +41,9 @@ class Asked:
     """What a request body asks for, as far as we decide on it.
 
     ``output_tokens`` is the caller's own cap of each choice, None if there is none. ``has_hidden_input``: something we
-    cannot see or count (a stored conversation, a file id, a remote URL, a server-run tool). ``models`` are further
-    models that the body names (fallbacks). ``wants_usage``: the caller asked for the stream's usage chunk himself.
+    cannot see or count (a stored conversation, a file id, a remote URL, a server-run tool). ``media_tokens`` bounds
+    what inline media can come to beyond their bytes. ``models`` are further models that the body names (fallbacks).
+    ``wants_usage``: the caller asked for the stream's usage chunk himself.
     """
 
     model: str
@@ -53,6 +53,7 @@ class Asked:
     has_tools: bool = False
     is_structured: bool = False
     has_hidden_input: bool = False
+    media_tokens: int = 0
     wants_usage: bool = False
     models: tuple[str, ...] = ()
 
@@ -93,8 +94,9 @@ class Dialect:
     ``read_request`` raises InvalidRequest or InvalidJson; ``prepare`` returns the very bytes it was given where nothing
     changes. ``find_usage`` picks the usage statement out of a decoded answer or event (None: this one has none), later
     statements replace earlier ones field by field, and ``read_usage`` turns the merged statement into our units.
-    ``usage_pattern`` matches the bytes of every event that holds a statement, and few others. ``find_model`` is the
-    model that an answer or event names. ``is_error_event`` tells an error inside a stream.
+    ``usage_key`` is the quoted JSON key in front of every statement. ``is_final``: the statement in this answer or
+    event counts the whole output. ``find_model`` is the model that an answer or event names. ``is_error_event`` tells
+    an error inside a stream.
     """
 
     name: str
@@ -103,8 +105,9 @@ class Dialect:
     key_prefix: str
     read_request: Callable[[Endpoint, bytes], Asked]
     prepare: Callable[[Endpoint, bytes, Asked, Changes], bytes]
-    usage_pattern: re.Pattern[bytes]
+    usage_key: bytes
     find_usage: Callable[[JsonObject], JsonObject | None]
+    is_final: Callable[[JsonObject], bool]
     read_usage: Callable[[JsonObject], Reading]
     find_model: Callable[[JsonObject], str | None]
     is_error_event: Callable[[JsonObject], bool]

@@ -1,0 +1,113 @@
+"""Where a path leads: (method, path) to a Route, and a model's name to the provider that serves it.
+
+Authorisation is decided on the Route, never on a path string. Two kinds of path lead to a provider: ``/{provider}/...``
+and the unified ``/v1/...``, where the model in the body picks the provider (design.md, "Paths and keys", "Model names").
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotFound, UnknownRoute
+from penstock.core.provider import Dialect, Endpoint, EndpointKind, Provider
+
+UNIFIED_PREFIX = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``provider`` is None on a unified route; ``tail`` is what follows the provider's base path, escapes kept.
+
+    ``model`` is the one that the path names, None where the body does.
+    """
+
+    provider: Provider | None
+    dialect: Dialect
+    endpoint: Endpoint
+    tail: str
+    model: str | None = None
+
+
+def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: Sequence[Dialect]) -> Route:
+    """Raises UnknownRoute, MethodNotAllowed, or EndpointNotAllowed for a path of a provider that we cannot bound."""
+    first, _, rest = path[1:].partition("/")
+    provider = providers.get(first)
+    if provider is not None:
+        tail = cut_base_path("/" + rest, provider.base_path)
+        endpoint, model = _find_endpoint(method, tail, provider.dialect)
+        return Route(provider, provider.dialect, endpoint, tail, model)
+    if path.startswith(UNIFIED_PREFIX + "/"):
+        tail = path[len(UNIFIED_PREFIX) :]
+        for dialect in unified:
+            for endpoint in dialect.endpoints:
+                if endpoint.path == tail and endpoint.kind is EndpointKind.CALL:
+                    if endpoint.method != method:
+                        raise MethodNotAllowed(f"{path} takes {endpoint.method}.")
+                    return Route(None, dialect, endpoint, tail)
+    raise UnknownRoute(f"No such route: {method} {path}")
+
+
+def cut_base_path(rest: str, base_path: str) -> str:
+    """Cut the longest prefix of ``rest`` that is a tail of the base path: with ``/api/v1``, ``/v1/x`` becomes ``/x``."""
+    segments = base_path.strip("/").split("/") if base_path.strip("/") else []
+    for start in range(len(segments)):
+        prefix = "/" + "/".join(segments[start:])
+        if rest == prefix or rest.startswith(prefix + "/"):
+            return rest[len(prefix) :] or "/"
+    return rest
+
+
+def choose_provider(
+    name: str, dialect: Dialect, providers: Mapping[str, Provider], has_price: Callable[[Provider, str], bool | None]
+) -> tuple[Provider, str]:
+    """The provider and its own id of a model named on a unified route; ``providers`` are in order of preference.
+
+    ``has_price`` says True for a price of that very model, None for a provider that is free as a whole, else False.
+    Raises ModelNotFound.
+    """
+    first, slash, model = name.partition("/")
+    if slash and first in providers:
+        provider = providers[first]
+        if provider.dialect.name != dialect.name:
+            raise ModelNotFound(
+                f"{first} does not speak {dialect.name}'s format; call it under /{first}/ instead.", param="model"
+            )
+        return provider, model
+    speakers = [provider for provider in providers.values() if provider.dialect.name == dialect.name]
+    answers = [(provider, has_price(provider, name)) for provider in speakers]
+    for wanted in (True, None):
+        for provider, answer in answers:
+            if answer is wanted:
+                return provider, name
+    raise ModelNotFound(f"No provider here has a model named {name!r}.", param="model")
+
+
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that resemble a mistyped one."""
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+
+
+def _find_endpoint(method: str, tail: str, dialect: Dialect) -> tuple[Endpoint, str | None]:
+    methods = []
+    for endpoint in dialect.endpoints:
+        is_match, model = _match(endpoint.path, tail)
+        if is_match and endpoint.method == method:
+            return endpoint, model
+        if is_match:
+            methods.append(endpoint.method)
+    if methods:
+        raise MethodNotAllowed(f"This path takes {' or '.join(methods)}.")
+    raise EndpointNotAllowed(f"{method} {tail} is not open here: an endpoint without a cost bound is refused.")
+
+
+def _match(pattern: str, tail: str) -> tuple[bool, str | None]:
+    head, marker, end = pattern.partition("{model}")
+    if not marker:
+        return tail == pattern, None
+    if not tail.startswith(head) or not tail.endswith(end) or len(tail) <= len(head) + len(end):
+        return False, None
+    model = tail[len(head) : len(tail) - len(end)]
+    if end and "/" in model:
+        return False, None
+    return True, unquote(model)
