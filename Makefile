@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+PIP := $(BIN)/pip --disable-pip-version-check -qq
 # Hashes are checked for every package that is fetched; penstock itself is built with the backend that they cover.
 INSTALL_LOCK = $(PIP) install --require-hashes --requirement
 INSTALL_SELF = $(PIP) install --no-deps --no-build-isolation --editable .
