@@ -1,0 +1,73 @@
+"""What the caller is told beside an answer: what it cost, how we know, what is left, when that resets.
+
+Headers on answers that we hold, a comment behind the end of a stream (money.md, "What the caller sees"). Amounts are
+decimal dollars; instants are RFC 3339 in UTC.
+"""
+
+from datetime import UTC, datetime
+
+from penstock.core.call import Ending, Hold
+from penstock.core.headers import Header
+from penstock.core.limits import LimitUnit, Standing
+from penstock.core.money import format_usd
+
+
+def cost_headers(ending: Ending, hold: Hold) -> list[Header]:
+    """``x-penstock-cost`` and ``-basis``, and for the dollar limit with least left its rest and reset."""
+    headers = [
+        (b"x-penstock-cost", format_usd(ending.cost).encode()),
+        (b"x-penstock-basis", ending.basis.value.encode()),
+    ]
+    tightest = _tightest(hold)
+    if tightest is not None:
+        headers.append((b"x-penstock-budget-remaining", _remaining(tightest, ending).encode()))
+        reset_ms = _reset_ms(tightest, hold.admitted_at_ms)
+        if reset_ms is not None:
+            headers.append((b"x-penstock-budget-reset", instant(reset_ms).encode()))
+    return headers
+
+
+def admission_headers(hold: Hold) -> list[Header]:
+    """What is known before the answer: the cap that we added, and the state of request and token limits."""
+    headers: list[Header] = []
+    if hold.output_cap is not None:
+        headers.append((b"x-penstock-capped", b"max_tokens=%d" % hold.output_cap))
+    for unit in (LimitUnit.REQUESTS, LimitUnit.TOKENS):
+        standing = min((s for s in hold.standings if s.limit.unit is unit), key=lambda s: s.left, default=None)
+        if standing is None:
+            continue
+        left = max(0, standing.left - hold.amounts.of(unit))
+        headers.append((b"x-ratelimit-limit-%s" % unit.value.encode(), b"%d" % standing.limit.amount))
+        headers.append((b"x-ratelimit-remaining-%s" % unit.value.encode(), b"%d" % left))
+        reset_ms = _reset_ms(standing, hold.admitted_at_ms)
+        if reset_ms is not None:
+            seconds = -(-(reset_ms - hold.admitted_at_ms) // 1000)
+            headers.append((b"x-ratelimit-reset-%s" % unit.value.encode(), b"%ds" % seconds))
+    return headers
+
+
+def cost_comment(ending: Ending, hold: Hold) -> bytes:
+    """The same as an SSE comment, which every client ignores unless it looks for it."""
+    tightest = _tightest(hold)
+    rest = "" if tightest is None else f" remaining={_remaining(tightest, ending)}"
+    return f": penstock cost={format_usd(ending.cost)} basis={ending.basis.value}{rest}\n\n".encode()
+
+
+def instant(at_ms: int) -> str:
+    """Epoch milliseconds as RFC 3339: ``2026-11-21T00:00:00Z``."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _tightest(hold: Hold) -> Standing | None:
+    dollars = (s for s in hold.standings if s.limit.unit is LimitUnit.USD)
+    return min(dollars, key=lambda s: s.left, default=None)
+
+
+def _remaining(standing: Standing, ending: Ending) -> str:
+    return format_usd(max(0, standing.left - ending.cost))
+
+
+def _reset_ms(standing: Standing, now_ms: int) -> int | None:
+    window = standing.limit.window
+    used = [period for period, amounts in standing.periods.items() if any(amounts)]
+    return window.leaves_at_ms(min(used, default=window.period(now_ms)))
