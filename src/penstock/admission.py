@@ -14,14 +14,15 @@ from penstock.core.errors import (
     ModelNotFound,
     ModelUnpriced,
     Unauthenticated,
+    UnknownRoute,
     UnsupportedMediaType,
 )
 from penstock.core.headers import find_header
 from penstock.core.identity import Principal
 from penstock.core.limits import WorstCase, matches_any
 from penstock.core.observations import Observations
-from penstock.core.prices import Priced, Prices
-from penstock.core.provider import Asked, Changes, Dialect, EndpointKind, Provider
+from penstock.core.pricing import Priced, Prices
+from penstock.core.provider import NO_CHANGES, Asked, Changes, Dialect, EndpointKind, Provider
 from penstock.core.routing import Route, choose_provider, nearest_names
 from penstock.core.worst_case import FREE_CALL, BoundAsk, worst_case
 
@@ -51,7 +52,7 @@ class Plan:
     body: bytes
     priced: Priced | None = None
     worst: WorstCase = FREE_CALL
-    changes: Changes = Changes()
+    changes: Changes = NO_CHANGES
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class Plan:
             provider=self.provider.name,
             model=self.model,
             endpoint=self.route.endpoint.name,
-            price_book=self.priced.book_id if self.priced else "",
+            price_book=self.priced.book if self.priced else "",
             worst=self.worst,
         )
 
@@ -120,9 +121,8 @@ class Admission:
         return body, route.dialect.read_request(route.endpoint, body)
 
     def _find_model(self, route: Route, asked: Asked | None, now_ms: int) -> tuple[Provider, str]:
-        if route.provider is not None:
-            return route.provider, asked.model if asked else route.model or ""
-        assert asked is not None, "a unified route names its model in the body"
+        if asked is None or route.provider is not None:
+            return _named(route), asked.model if asked else route.model or ""
         providers, prices = self._rules.providers, self._prices
         try:
             return choose_provider(
@@ -149,6 +149,12 @@ class Admission:
             ask_usage=asked.is_stream and plan.provider.asks_usage and not asked.wants_usage,
         )
         return replace(plan, priced=bounds[0][0], worst=dearest, changes=changes)
+
+
+def _named(route: Route) -> Provider:
+    if route.provider is None:
+        raise UnknownRoute("A unified route names its model in the body.")
+    return route.provider
 
 
 def _permit(principal: Principal, provider: Provider, model: str) -> None:

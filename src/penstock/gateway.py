@@ -31,9 +31,9 @@ from penstock.core.error_bodies import error_event, error_response
 from penstock.core.errors import GatewayError, LoopDetected, ShuttingDown
 from penstock.core.headers import CORS, is_loop, request_headers
 from penstock.core.observations import Observations
-from penstock.core.prices import Prices
+from penstock.core.pricing import Prices
 from penstock.core.routing import resolve
-from penstock.core.settlement import AnswerKind, Charge, Outcome, Terms, settle
+from penstock.core.settlement import AnswerKind, Charge, Outcome, Terms, settle, whole_hold
 from penstock.relay import Passage, Relay
 
 _log = logging.getLogger(__name__)
@@ -123,9 +123,9 @@ class Gateway:
         try:
             outcome = relay.outcome()
             return outcome, self._charge(plan, hold, outcome)
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever is wrong with our metering, the money must be settled
             _log.exception("metering failed; the whole hold is charged")
-            return Outcome(AnswerKind.NONE), Charge(Basis.WORST_CASE, hold.amounts.usd, flags=("meter_failed",))
+            return Outcome(AnswerKind.NONE), whole_hold(hold.amounts, plan.worst, "meter_failed")
 
     def _charge(self, plan: Plan, hold: Hold, outcome: Outcome) -> Charge:
         if plan.priced is None:
@@ -205,7 +205,7 @@ def _ending(plan: Plan, charge: Charge, outcome: Outcome, inbound: Inbound, rela
         cost=charge.cost,
         usage=charge.usage,
         was_sent=charge.was_sent,
-        rates=charge.rates(),
+        rates=charge.rates,
         reported_pico=charge.reported_pico,
         flags=charge.flags,
         status=outcome.status,

@@ -1,1 +1,1 @@
-"""The pure part: values and decisions. Standard library and msgspec only; no I/O, no clock, no environment, no async."""
+"""The pure part: values and decisions. Standard library and msgspec only: no I/O, clock, environment or async."""

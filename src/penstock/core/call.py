@@ -112,7 +112,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``was_sent``: the whole request left us, so the provider may bill it. ``detail`` is for the log, without secrets."""
+    """``was_sent``: the whole request left us, so the provider may bill it. ``detail`` is for the log, no secrets."""
 
     kind: FaultKind
     was_sent: bool

@@ -72,6 +72,9 @@ class Changes:
     ask_usage: bool = False
 
 
+NO_CHANGES = Changes()
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A provider's usage statement in our units.

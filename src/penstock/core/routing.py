@@ -1,7 +1,8 @@
 """Where a path leads: (method, path) to a Route, and a model's name to the provider that serves it.
 
-Authorisation is decided on the Route, never on a path string. Two kinds of path lead to a provider: ``/{provider}/...``
-and the unified ``/v1/...``, where the model in the body picks the provider (design.md, "Paths and keys", "Model names").
+Authorisation is decided on the Route, never on a path string. Two kinds of path lead to a provider:
+``/{provider}/...``, and the unified ``/v1/...``, where the model in the body picks the provider (design.md, "Paths and
+keys", "Model names").
 """
 
 import difflib
@@ -49,7 +50,7 @@ def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: 
 
 
 def cut_base_path(rest: str, base_path: str) -> str:
-    """Cut the longest prefix of ``rest`` that is a tail of the base path: with ``/api/v1``, ``/v1/x`` becomes ``/x``."""
+    """Cut the longest prefix of ``rest`` that is a tail of the base path: at ``/api/v1``, ``/v1/x`` becomes ``/x``."""
     segments = base_path.strip("/").split("/") if base_path.strip("/") else []
     for start in range(len(segments)):
         prefix = "/" + "/".join(segments[start:])

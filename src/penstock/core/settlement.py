@@ -5,7 +5,8 @@ stated, else the bound; del is the larger of the output stated so far and the ou
 provider may have produced before it noticed that we left. Only use may exceed H.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -22,9 +23,10 @@ from penstock.core.errors import (
 )
 from penstock.core.limits import Amounts, WorstCase
 from penstock.core.meter import Metered
-from penstock.core.money import nano_from_pico
-from penstock.core.pricing import Price
-from penstock.core.usage import Usage
+from penstock.core.money import PICO_PER_NANO
+from penstock.core.provider import Reading
+from penstock.core.rates import AT_MOST, FIXED, Price, recompute
+from penstock.core.usage import NO_USAGE, Unit, Usage
 
 MARGIN_TOKENS = 256
 
@@ -73,14 +75,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What to book. ``cost`` (nano-USD) is ``price`` x ``usage``, at most ``at_most`` where that is not None."""
+    """What to book: ``cost`` (nano-USD) is what ``rates.recompute`` makes of the three values behind it."""
 
     basis: Basis
     cost: int
-    usage: Usage = Usage()
-    price: Price | None = None
+    usage: Usage = NO_USAGE
+    rates: Mapping[str, object] = field(default_factory=dict)
     reported_pico: int | None = None
-    at_most: int | None = None
     was_sent: bool = True
     flags: tuple[str, ...] = ()
 
@@ -111,16 +112,17 @@ def settle(outcome: Outcome, terms: Terms) -> Charge:
     if outcome.kind is AnswerKind.NONE:
         return _without_head(outcome.fault, terms)
     if outcome.kind is AnswerKind.UNREADABLE:
-        return _whole_hold(terms)
+        return whole_hold(terms.held, terms.worst)
     metered = outcome.metered
     if metered is None:
         return Charge(Basis.VOID, 0)
     flags = metered.flags + (("error_event",) if metered.has_error_event else ())
-    if metered.reading is not None and metered.is_final and metered.reading.has_output:
-        return _by_statement(metered, terms, flags)
+    reading = metered.reading
+    if reading is not None and metered.is_final and reading.has_input and reading.has_output:
+        return _by_statement(reading, terms, flags + reading.flags)
     was_cut = outcome.fault is not None and outcome.fault.kind is FaultKind.CANCELLED
     if was_cut and not metered.bytes_out:
-        return _whole_hold(terms)
+        return whole_hold(terms.held, terms.worst)
     return _by_estimate(metered, terms, MARGIN_TOKENS if was_cut else 0, flags)
 
 
@@ -141,65 +143,67 @@ def failure_of(outcome: Outcome) -> GatewayError | None:
         if outcome.kind is AnswerKind.STREAM and metered is not None and not metered.is_complete:
             return None if metered.has_error_event else UpstreamBadResponse("The provider's stream ended early.")
         return None
-    if fault.kind in (FaultKind.CONNECT_TIMEOUT, FaultKind.HEAD_TIMEOUT, FaultKind.IDLE_TIMEOUT, FaultKind.TOTAL_TIMEOUT):
+    if fault.kind in (
+        FaultKind.CONNECT_TIMEOUT,
+        FaultKind.HEAD_TIMEOUT,
+        FaultKind.IDLE_TIMEOUT,
+        FaultKind.TOTAL_TIMEOUT,
+    ):
         return UpstreamTimeout(f"The provider did not answer in time ({fault.kind.value}).")
     if fault.kind is FaultKind.BAD_FRAMING:
         return UpstreamBadResponse("The provider's answer is not valid HTTP.")
     return UpstreamUnreachable(f"The connection to the provider failed ({fault.kind.value}).")
 
 
-def recompute(charge: Charge) -> int:
-    """The cost in nano-USD that the stored parts of a charge come to: what ``ledger verify`` compares."""
-    if charge.reported_pico is not None:
-        return nano_from_pico(charge.reported_pico)
-    cost = 0 if charge.price is None else charge.price.cost(charge.usage)
-    return cost if charge.at_most is None else min(cost, charge.at_most)
+def whole_hold(held: Amounts, worst: WorstCase, *flags: str) -> Charge:
+    """The charge where nothing at all is known of what the provider did."""
+    usage = Usage(input=worst.input_tokens, output=max(0, held.tokens - worst.input_tokens))
+    rates = {Unit.INPUT.value: 0, Unit.OUTPUT.value: 0, FIXED: held.usd * PICO_PER_NANO}
+    return Charge(Basis.WORST_CASE, held.usd, usage, rates, flags=flags)
 
 
 def _without_head(fault: Fault | None, terms: Terms) -> Charge:
     if fault is None or not fault.was_sent:
         return Charge(Basis.VOID, 0, was_sent=False)
     if fault.kind in (FaultKind.HEAD_TIMEOUT, FaultKind.TOTAL_TIMEOUT, FaultKind.CANCELLED):
-        return _whole_hold(terms)
-    return _estimate(_dearest(terms), Usage(input=terms.worst.input_tokens), Basis.ESTIMATED, terms, ())
+        return whole_hold(terms.held, terms.worst)
+    return _estimate(Usage(input=terms.worst.input_tokens), terms, ())
 
 
-def _whole_hold(terms: Terms, *flags: str) -> Charge:
-    usage = Usage(input=terms.worst.input_tokens, output=terms.held.tokens - terms.worst.input_tokens)
-    return Charge(Basis.WORST_CASE, terms.held.usd, usage=usage, at_most=terms.held.usd, flags=flags)
-
-
-def _by_statement(metered: Metered, terms: Terms, flags: tuple[str, ...]) -> Charge:
-    reading = metered.reading
-    assert reading is not None
-    flags += reading.flags
+def _by_statement(reading: Reading, terms: Terms, flags: tuple[str, ...]) -> Charge:
+    usage = reading.usage
     if reading.reported_pico is not None:
-        cost, basis = nano_from_pico(reading.reported_pico), Basis.REPORTED_COST
-        price = None
+        basis, rates = Basis.REPORTED_COST, {}
     else:
-        price = max(terms.prices, key=lambda candidate: candidate.cost(reading.usage))
-        cost, basis = price.cost(reading.usage), Basis.PROVIDER
+        basis, rates = Basis.PROVIDER, _dearer(terms.prices, usage).used(usage)
+    cost = recompute(usage, rates, reading.reported_pico)
     if cost > terms.held.usd:
         flags += ("over_hold",)
-    return Charge(basis, cost, reading.usage, price, reading.reported_pico, flags=flags)
+    return Charge(basis, cost, usage, rates, reading.reported_pico, flags=flags)
 
 
 def _by_estimate(metered: Metered, terms: Terms, margin: int, flags: tuple[str, ...]) -> Charge:
     reading = metered.reading
     delivered = _tokens_delivered(metered.bytes_out, terms.bytes_per_token)
+    output = max(reading.usage.tokens_out if reading is not None else 0, delivered) + margin
     if reading is None or not reading.has_input:
-        stated_out = reading.usage.output if reading is not None else 0
-        usage = Usage(input=terms.worst.input_tokens, output=max(stated_out, delivered) + margin)
-        return _estimate(_dearest(terms), usage, Basis.ESTIMATED, terms, flags)
-    output = max(reading.usage.output, delivered) + margin
-    usage = msgspec.structs.replace(reading.usage, output=output)
-    price = max(terms.prices, key=lambda candidate: candidate.cost(usage))
-    return _estimate(price, usage, Basis.PARTIAL, terms, flags + reading.flags)
+        return _estimate(Usage(input=terms.worst.input_tokens, output=output), terms, flags)
+    usage = msgspec.structs.replace(reading.usage, output=output, reasoning=0, audio_out=0, image_out=0)
+    price = _dearer(tuple(price.dearest() for price in terms.prices), Usage(output=output))
+    rates = {
+        **_dearer(terms.prices, usage).used(usage),
+        Unit.OUTPUT.value: price.dearest_pico(Unit.OUTPUT) or 0,
+        AT_MOST: terms.held.usd,
+    }
+    return Charge(Basis.PARTIAL, recompute(usage, rates), usage, rates, flags=flags + reading.flags)
 
 
-def _estimate(price: Price, usage: Usage, basis: Basis, terms: Terms, flags: tuple[str, ...]) -> Charge:
-    at_most = terms.held.usd
-    return Charge(basis, min(price.cost(usage), at_most), usage, price, at_most=at_most, flags=flags)
+def _estimate(usage: Usage, terms: Terms, flags: tuple[str, ...]) -> Charge:
+    """Input at its bound and every token at the dearest rate, plus the fees that were held; never above the hold."""
+    price = _dearer(tuple(price.dearest() for price in terms.prices), usage)
+    fees = terms.worst.fixed_pico - price.cost_pico(Usage(input=terms.worst.input_tokens))
+    rates = {**price.used(usage), FIXED: max(0, fees), AT_MOST: terms.held.usd}
+    return Charge(Basis.ESTIMATED, recompute(usage, rates), usage, rates, flags=flags)
 
 
 def _tokens_delivered(bytes_out: int, ratio: tuple[int, int] | None) -> int:
@@ -209,10 +213,5 @@ def _tokens_delivered(bytes_out: int, ratio: tuple[int, int] | None) -> int:
     return -(-bytes_out * tokens // lowest_bytes)
 
 
-def _dearest(terms: Terms) -> Price:
-    """A price that charges every token of input and output at the dearest rate that can apply to it."""
-    candidates = [price.dearest() for price in terms.prices]
-    probe = Usage(input=terms.worst.input_tokens, output=max(1, terms.worst.output_tokens))
-    return max(candidates, key=lambda candidate: candidate.cost(probe))
-
-
+def _dearer(prices: tuple[Price, ...], usage: Usage) -> Price:
+    return max(prices, key=lambda price: price.cost_pico(usage))

@@ -66,6 +66,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.tokens_in + self.tokens_out
 
 
+NO_USAGE = Usage()
+
+
 def count(value: object) -> int | None:
     """A provider's number as a count, or None where it states none: a bool, a fraction, a string, below 0 or above 1e9.
 

@@ -82,6 +82,7 @@ def find_usage(value: JsonObject) -> JsonObject | None:
 
 
 def is_final(value: JsonObject) -> bool:
+    """An answer's statement is final, ``message_delta``'s too; ``message_start`` knows the input alone."""
     return value.get("type") in ("message", "message_delta")
 
 
@@ -115,6 +116,7 @@ def find_model(value: JsonObject) -> str | None:
 
 
 def is_error_event(value: JsonObject) -> bool:
+    """An overload in the middle of a stream comes as an event of its own type."""
     return value.get("type") == "error"
 
 

@@ -141,6 +141,7 @@ def find_model(value: JsonObject) -> str | None:
 
 
 def is_error_event(value: JsonObject) -> bool:
+    """Groq and OpenRouter report a failure inside a 200 stream as a chunk with ``error``."""
     return bool(value.get("error"))
 
 
