@@ -21,7 +21,7 @@ from penstock.core.headers import find_header
 from penstock.core.identity import Principal
 from penstock.core.limits import WorstCase, matches_any
 from penstock.core.observations import Observations
-from penstock.core.pricing import Priced, Prices
+from penstock.core.prices import Priced, Prices
 from penstock.core.provider import NO_CHANGES, Asked, Changes, Dialect, EndpointKind, Provider
 from penstock.core.routing import Route, choose_provider, nearest_names
 from penstock.core.worst_case import FREE_CALL, BoundAsk, worst_case
@@ -74,7 +74,7 @@ class Plan:
             provider=self.provider.name,
             model=self.model,
             endpoint=self.route.endpoint.name,
-            price_book=self.priced.book if self.priced else "",
+            price_book=self.priced.book_id if self.priced else "",
             worst=self.worst,
         )
 

@@ -31,7 +31,7 @@ from penstock.core.error_bodies import error_event, error_response
 from penstock.core.errors import GatewayError, LoopDetected, ShuttingDown
 from penstock.core.headers import CORS, is_loop, request_headers
 from penstock.core.observations import Observations
-from penstock.core.pricing import Prices
+from penstock.core.prices import Prices
 from penstock.core.routing import resolve
 from penstock.core.settlement import AnswerKind, Charge, Outcome, Terms, settle, whole_hold
 from penstock.relay import Passage, Relay
@@ -137,7 +137,7 @@ class Gateway:
             answered = self._parts.prices.find(provider, metered.model, self._parts.now_ms())
             prices += [answered.price] if answered is not None else []
         is_stream = outcome.kind is AnswerKind.STREAM
-        ratio = self._parts.observations.bytes_per_token(provider.name, plan.model, is_stream=is_stream)
+        ratio = self._parts.observations.output_ratio(provider.name, plan.model, is_stream=is_stream)
         return settle(outcome, Terms(hold.amounts, plan.worst, tuple(prices), ratio))
 
     def _passage(self, plan: Plan, hold: Hold, request_id: str) -> Passage:

@@ -4,12 +4,11 @@ Headers on answers that we hold, a comment behind the end of a stream (money.md,
 decimal dollars; instants are RFC 3339 in UTC.
 """
 
-from datetime import UTC, datetime
-
 from penstock.core.call import Ending, Hold
 from penstock.core.headers import Header
 from penstock.core.limits import LimitUnit, Standing
 from penstock.core.money import format_usd
+from penstock.core.refusals import iso_time
 
 
 def cost_headers(ending: Ending, hold: Hold) -> list[Header]:
@@ -23,7 +22,7 @@ def cost_headers(ending: Ending, hold: Hold) -> list[Header]:
         headers.append((b"x-penstock-budget-remaining", _remaining(tightest, ending).encode()))
         reset_ms = _reset_ms(tightest, hold.admitted_at_ms)
         if reset_ms is not None:
-            headers.append((b"x-penstock-budget-reset", instant(reset_ms).encode()))
+            headers.append((b"x-penstock-budget-reset", iso_time(reset_ms).encode()))
     return headers
 
 
@@ -51,11 +50,6 @@ def cost_comment(ending: Ending, hold: Hold) -> bytes:
     tightest = _tightest(hold)
     rest = "" if tightest is None else f" remaining={_remaining(tightest, ending)}"
     return f": penstock cost={format_usd(ending.cost)} basis={ending.basis.value}{rest}\n\n".encode()
-
-
-def instant(at_ms: int) -> str:
-    """Epoch milliseconds as RFC 3339: ``2026-11-21T00:00:00Z``."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _tightest(hold: Hold) -> Standing | None:

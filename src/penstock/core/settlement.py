@@ -25,7 +25,7 @@ from penstock.core.limits import Amounts, WorstCase
 from penstock.core.meter import Metered
 from penstock.core.money import PICO_PER_NANO
 from penstock.core.provider import Reading
-from penstock.core.rates import AT_MOST, FIXED, Price, recompute
+from penstock.core.pricing import AT_MOST, FIXED, Price, recompute
 from penstock.core.usage import NO_USAGE, Unit, Usage
 
 MARGIN_TOKENS = 256
@@ -189,7 +189,7 @@ def _by_estimate(metered: Metered, terms: Terms, margin: int, flags: tuple[str, 
     if reading is None or not reading.has_input:
         return _estimate(Usage(input=terms.worst.input_tokens, output=output), terms, flags)
     usage = msgspec.structs.replace(reading.usage, output=output, reasoning=0, audio_out=0, image_out=0)
-    price = _dearer(tuple(price.dearest() for price in terms.prices), Usage(output=output))
+    price = _dearer(_dearest(terms), Usage(output=output))
     rates = {
         **_dearer(terms.prices, usage).used(usage),
         Unit.OUTPUT.value: price.dearest_pico(Unit.OUTPUT) or 0,
@@ -200,7 +200,7 @@ def _by_estimate(metered: Metered, terms: Terms, margin: int, flags: tuple[str, 
 
 def _estimate(usage: Usage, terms: Terms, flags: tuple[str, ...]) -> Charge:
     """Input at its bound and every token at the dearest rate, plus the fees that were held; never above the hold."""
-    price = _dearer(tuple(price.dearest() for price in terms.prices), usage)
+    price = _dearer(_dearest(terms), usage)
     fees = terms.worst.fixed_pico - price.cost_pico(Usage(input=terms.worst.input_tokens))
     rates = {**price.used(usage), FIXED: max(0, fees), AT_MOST: terms.held.usd}
     return Charge(Basis.ESTIMATED, recompute(usage, rates), usage, rates, flags=flags)
@@ -211,6 +211,10 @@ def _tokens_delivered(bytes_out: int, ratio: tuple[int, int] | None) -> int:
         return bytes_out
     lowest_bytes, tokens = ratio
     return -(-bytes_out * tokens // lowest_bytes)
+
+
+def _dearest(terms: Terms) -> tuple[Price, ...]:
+    return tuple(price.dearest(terms.worst.input_tokens) for price in terms.prices)
 
 
 def _dearer(prices: tuple[Price, ...], usage: Usage) -> Price:
