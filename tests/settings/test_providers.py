@@ -1,12 +1,20 @@
 """Which providers there are, where their keys come from, and where these may go."""
 
+from decimal import Decimal
+
 import pytest
 
+from penstock.core.prices import ModelLimits
+from penstock.core.pricing import Price, usd_rate
 from penstock.core.provider import Origin, Timeouts
-from penstock.settings import ModelLimits, TokenPrices
+from penstock.core.usage import Unit
 from tests.settings.place import Place
 
 LAB = '[providers.lab]\nbase_url = "https://lab.example/v1"\n'
+
+
+def price(**usd_per_million: str) -> Price:
+    return Price({Unit(unit): usd_rate(Decimal(usd), 1_000_000) for unit, usd in usd_per_million.items()})
 
 
 def test_a_built_in_provider_is_there_when_its_key_is(place: Place) -> None:
@@ -54,12 +62,12 @@ def test_a_section_says_the_rest(place: Place) -> None:
     ).providers
     assert (lab.dialect, lab.allow_private, lab.asks_usage, lab.cancels_billing) == ("anthropic", False, False, True)
     assert lab.timeouts == Timeouts(head_s=1, idle_s=2, total_s=3)
-    assert list(lab.prices.items()) == [
-        ("small-*", TokenPrices(50_000, 400_000, 5_000, 62_500)),
-        ("*", TokenPrices(1_000_000, 2_000_000)),
-    ]
-    assert lab.models == {"small-*": ModelLimits(128_000, 4096, is_reasoning=True)}
-    assert not lab.is_free
+    assert lab.prices.prices == (
+        ("small-*", price(input="0.05", output="0.4", cache_read="0.005", cache_write="0.0625")),
+        ("*", price(input="1", output="2")),
+    )
+    assert lab.prices.limits == (("small-*", ModelLimits(128_000, 4096, is_reasoning=True)),)
+    assert not lab.prices.is_free
 
 
 @pytest.mark.parametrize(

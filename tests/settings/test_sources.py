@@ -1,9 +1,12 @@
 """Variables and ``.env``: how names become keys and texts become values."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from penstock.core.pricing import usd_rate
+from penstock.core.usage import Unit
 from penstock.settings import SettingsError
 from penstock.settings.sources import parse_dotenv
 from tests.settings.place import Place
@@ -48,7 +51,12 @@ def test_a_variable_reaches_a_table_s_key_by_two_underscores(place: Place) -> No
         }
     )
     (lab,) = settings.providers
-    assert (lab.name, str(lab.origin), lab.is_free, lab.timeouts.head_s) == ("lab", "http://10.0.0.5:8000", True, 1.5)
+    assert (lab.name, str(lab.origin), lab.prices.is_free, lab.timeouts.head_s) == (
+        "lab",
+        "http://10.0.0.5:8000",
+        True,
+        1.5,
+    )
     (policy,) = settings.policies
     assert [str(limit) for limit in policy.limits] == ["1 usd / day", "5 concurrent"]
 
@@ -68,7 +76,9 @@ def test_a_variable_finds_the_section_whose_name_it_cannot_spell(place: Place) -
 def test_a_variable_writes_a_table_as_toml_does(place: Place) -> None:
     prices = '{ "big-*" = { input = 0.3, output = 1 } }'
     settings = place.load("[providers.openai]", {"PENSTOCK_PROVIDERS__OPENAI__PRICES": prices})
-    assert settings.providers[0].prices["big-*"].input == 300_000
+    ((glob, price),) = settings.providers[0].prices.prices
+    assert glob == "big-*"
+    assert price.rates == {Unit.INPUT: usd_rate(Decimal("0.3"), 1_000_000), Unit.OUTPUT: usd_rate(1, 1_000_000)}
 
 
 @pytest.mark.parametrize(

@@ -16,27 +16,17 @@ from penstock.settings.resolve_providers import BuiltIns, find_keys, keyless, re
 from penstock.settings.schema import Found, SettingsError, Source, SourceKind
 from penstock.settings.show import shown
 from penstock.settings.sources import CONFIG_VARIABLE, from_variables, read_dotenv, read_file, unknown_variables
-from penstock.settings.values import (
-    Address,
-    BuiltIn,
-    ModelLimits,
-    ProviderSettings,
-    Settings,
-    Shown,
-    TokenPrices,
-)
+from penstock.settings.values import Address, BuiltIn, ProviderSettings, Settings, Shown
 
 __all__ = [
     "Address",
     "BuiltIn",
-    "ModelLimits",
     "ProviderSettings",
     "Settings",
     "SettingsError",
     "Shown",
     "Source",
     "SourceKind",
-    "TokenPrices",
     "find_file",
     "load",
 ]

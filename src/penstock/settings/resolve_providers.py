@@ -6,13 +6,15 @@ That is also the order in which a bare model name looks for its provider (design
 import re
 from collections.abc import Collection, Mapping
 
-from penstock.core.money import parse_price
+from penstock.core.prices import ModelLimits, OwnPrices
+from penstock.core.pricing import Price, usd_rate
 from penstock.core.provider import Timeouts
+from penstock.core.usage import Unit
 from penstock.settings.merge import Merged, refusal
 from penstock.settings.provider_keys import Variables, find_key, key_names
 from penstock.settings.resolve import parse_url, private_hosts
 from penstock.settings.schema import Found, PriceRow, ProviderSection
-from penstock.settings.values import BuiltIn, ModelLimits, ProviderSettings, TokenPrices
+from penstock.settings.values import BuiltIn, ProviderSettings
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 # A provider's name is the first segment of its paths: these lead elsewhere, now or soon.
@@ -84,9 +86,7 @@ def _provider(
         origin=origin,
         base_path=base_path,
         key=str(key.value) if key else None,
-        is_free=section.prices == "free",
-        prices=_prices(section, merged.at("providers", name, "prices")),
-        models={glob: ModelLimits(row.context, row.output_max, row.reasoning) for glob, row in section.models.items()},
+        prices=_own_prices(section, merged.at("providers", name, "prices")),
         allow_private=is_trusted if section.allow_private is None else section.allow_private,
         asks_usage=section.asks_usage,
         cancels_billing=section.cancels_billing,
@@ -96,19 +96,25 @@ def _provider(
     )
 
 
-def _prices(section: ProviderSection, found: Found) -> dict[str, TokenPrices]:
-    if section.prices is None or section.prices == "free":
-        return {}
+def _own_prices(section: ProviderSection, found: Found) -> OwnPrices:
+    prices = section.prices or {}
+    limits = tuple(
+        (glob, ModelLimits(row.context, row.output_max, row.reasoning)) for glob, row in section.models.items()
+    )
+    if prices == "free":
+        return OwnPrices(limits=limits, is_free=True)
     try:
-        return {glob: _token_prices(row) for glob, row in section.prices.items()}
+        return OwnPrices(tuple((glob, _price(row)) for glob, row in prices.items()), limits)
     except ValueError as exc:
         raise refusal(found) from exc
 
 
-def _token_prices(row: PriceRow) -> TokenPrices:
-    return TokenPrices(
-        input=parse_price(row.input),
-        output=parse_price(row.output),
-        cache_read=None if row.cache_read is None else parse_price(row.cache_read),
-        cache_write=None if row.cache_write is None else parse_price(row.cache_write),
-    )
+def _price(row: PriceRow) -> Price:
+    """A cache that has no price of its own is charged as other input: core/pricing.py knows the stand-ins."""
+    stated = {
+        Unit.INPUT: row.input,
+        Unit.OUTPUT: row.output,
+        Unit.CACHE_READ: row.cache_read,
+        Unit.CACHE_WRITE: row.cache_write,
+    }
+    return Price({unit: usd_rate(usd, 1_000_000) for unit, usd in stated.items() if usd is not None})

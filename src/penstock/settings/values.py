@@ -1,12 +1,12 @@
 """The settings as the rest of penstock is handed them: checked, complete, and free of how they were spelled."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol
 
 from penstock.core.limits import Policy
+from penstock.core.prices import OwnPrices
 from penstock.core.provider import Origin, Timeouts
 from penstock.settings.schema import Source
 
@@ -32,30 +32,11 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrices:
-    """Pico-USD per token; None where the input price counts."""
-
-    input: int
-    output: int
-    cache_read: int | None = None
-    cache_write: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLimits:
-    """Tokens; None where the settings do not say."""
-
-    context: int | None = None
-    output_max: int | None = None
-    is_reasoning: bool | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """One provider. ``dialect`` None: the built-in provider's own; ``asks_usage``, ``cancels_billing`` None: not said.
 
-    ``key`` may go to ``origin`` and nowhere else. ``prices`` and ``models`` go by model glob, in the file's order.
+    ``key`` may go to ``origin`` and nowhere else.
     """
 
     name: str
@@ -63,9 +44,7 @@ class ProviderSettings:
     origin: Origin
     base_path: str
     key: str | None = field(repr=False)
-    is_free: bool
-    prices: Mapping[str, TokenPrices]
-    models: Mapping[str, ModelLimits]
+    prices: OwnPrices
     allow_private: bool
     asks_usage: bool | None
     cancels_billing: bool | None
