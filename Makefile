@@ -32,8 +32,8 @@ serve: $(RUNTIME) ## start the gateway; the first start makes data/ and prints a
 demo: $(RUNTIME) ## start the gateway with the offline demo provider only
 	PENSTOCK_DEMO=on $(BIN)/penstock serve
 
-test: $(DEV) ## run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: $(DEV) ## run the tests; ARGS='tests/core -k limit' runs a part
+	$(BIN)/pytest $(ARGS)
 
 check: $(DEV) ## linters, types, import arrows, sizes
 	@for step in 'ruff check' 'ruff format --check' 'mypy' 'lint-imports --no-cache' \
@@ -45,7 +45,7 @@ fix: $(DEV) ## let ruff mend and format what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(DEV) ## measure the cost of a call against nginx
+bench: $(DEV) ## measure the CPU cost of a call against nginx
 	$(BIN)/python bench/run.py $(ARGS)
 
 lock: $(DEV) ## compile the locks anew; ARGS=--upgrade takes the newest releases
