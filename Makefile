@@ -29,7 +29,7 @@ system: ## the Debian packages that a bare machine lacks (the only target that n
 serve: $(RUNTIME) ## start the gateway; the first start makes data/ and prints a key
 	$(BIN)/penstock serve
 
-demo: $(RUNTIME) ## start the gateway with the offline demo provider only
+demo: $(RUNTIME) ## the same, with the offline demo provider beside what is configured
 	PENSTOCK_DEMO=on $(BIN)/penstock serve
 
 test: $(DEV) ## run the tests; ARGS='tests/core -k limit' runs a part
