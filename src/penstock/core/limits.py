@@ -204,6 +204,11 @@ class Standing:
                 return self.limit.window.leaves_at_ms(period)
         return self.limit.window.leaves_at_ms(self.limit.window.period(now_ms))
 
+    def resets_at_ms(self, now_ms: int) -> int | None:
+        """When the oldest amount that counts stops counting, or would if there were one; None if it never does."""
+        used = [period for period, amounts in self.periods.items() if any(amounts)]
+        return self.limit.window.leaves_at_ms(min(used, default=self.limit.window.period(now_ms)))
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
