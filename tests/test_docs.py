@@ -58,7 +58,7 @@ def routes() -> Iterator[str]:
             if endpoint.kind is EndpointKind.CALL:
                 yield UNIFIED_PREFIX + endpoint.path
     for path in (SOURCE / "web").rglob("*.py"):
-        yield from _starlette_paths(path)
+        yield from _page_paths(path)
 
 
 def providers() -> Iterator[str]:
@@ -130,9 +130,10 @@ def _subclasses(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
         yield from _subclasses(child)
 
 
-def _starlette_paths(path: Path) -> Iterator[str]:
+def _page_paths(path: Path) -> Iterator[str]:
+    kinds = ("OpenPage", "CallersPage", "Route", "Mount")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Route", "Mount"):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
             first = node.args[0] if node.args else None
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value
+                yield first.value.replace(":path}", "}")
