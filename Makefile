@@ -36,7 +36,7 @@ test: $(DEV) ## run the tests; ARGS='tests/core -k limit' runs a part
 	$(BIN)/pytest $(ARGS)
 
 check: $(DEV) ## linters, types, import arrows, sizes
-	@for step in 'ruff check' 'ruff format --check' 'mypy' 'lint-imports --no-cache' \
+	@for step in 'ruff check' 'ruff format --check' 'mypy' 'lint-imports --no-cache --no-logo' \
 		'pytest --quiet tests/test_sizes.py tests/test_imports.py tests/test_docs.py'; do \
 		printf '\n== %s\n' "$$step"; $(BIN)/$$step || failed="$$failed\n  $$step"; done; \
 	if [ -n "$$failed" ]; then printf "\nFailed:$$failed\n"; exit 1; fi; printf '\nAll checks passed.\n'

@@ -3,7 +3,12 @@
 import os
 import re
 
+import hypothesis
 import pytest
+
+# A slow machine is no failure: what must be fast is measured in bench/.
+hypothesis.settings.register_profile("penstock", deadline=None)
+hypothesis.settings.load_profile("penstock")
 
 # Our own settings, the keys and addresses that provider SDKs read by themselves, and proxies that clients obey.
 FOREIGN = re.compile(
