@@ -130,11 +130,15 @@ class Prices:
 
     def names(self, provider: Provider) -> tuple[str, ...]:
         """The models of a provider that can be named: those of the settings without wildcards, of pins, of the book."""
-        own = self._own.get(provider.name, _NOTHING_OWN)
-        stated = [glob for glob, _ in (*own.prices, *own.limits) if not _is_glob(glob)]
-        pinned = [pin.model for pin in self._pins if pin.provider == provider.book_name and not _is_glob(pin.model)]
-        listed = [] if self.book is None else [model.id for model in self.book.models(provider.book_name)]
-        return tuple(dict.fromkeys((*stated, *pinned, *listed)))
+        own, book, book_name = self._own.get(provider.name, _NOTHING_OWN), self.book, provider.book_name
+        stated = [glob for glob, _ in (*own.prices, *own.limits)]
+        pinned = [pin.model for pin in self._pins if pin.provider == book_name]
+        names = dict.fromkeys(name for name in (*stated, *pinned) if not _is_glob(name))
+        # Some of the book's ids are families, which no rule takes for a name.
+        if book is not None:
+            ids = (model.id for model in book.models(book_name))
+            names |= dict.fromkeys(name for name in ids if book.find_rules(book_name, name) is not None)
+        return tuple(names)
 
     def _learn(self, provider: Provider, model: str) -> "_Known":
         own = self._own.get(provider.name, _NOTHING_OWN)
