@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.limits import parse_limit
-from penstock.settings import Address, SettingsError, find_file
+from penstock.settings import Address, find_file
 from tests.settings.place import Place
 
 GOOD = [
@@ -161,6 +161,10 @@ def test_a_file_that_is_no_text_is_refused(place: Place) -> None:
     assert "is not UTF-8 text" in place.refuse(environ={"PENSTOCK_CONFIG": "binary.toml"})
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(place: Place) -> None:
+    assert place.load('\ufeffdemo = "off"', dotenv="\ufeffPENSTOCK_LOG_LEVEL=debug").log_level == "debug"
+
+
 def test_every_key_in_effect_is_shown_and_no_secret(place: Place) -> None:
     settings = place.load(
         '[providers.lab]\nbase_url = "https://lab.example/v1"\napi_key = "hunter2-lab"',
@@ -177,7 +181,3 @@ def test_every_key_in_effect_is_shown_and_no_secret(place: Place) -> None:
 def test_a_secret_is_not_shown_in_a_refusal(place: Place) -> None:
     assert "hunter2" not in place.refuse('database_url = "postgresql://u:hunter2@h/d"')
     assert "hunter2" not in place.refuse('[providers.lab]\napi_key = ["hunter2"]')
-
-
-def test_a_refusal_is_one_type() -> None:
-    assert issubclass(SettingsError, Exception)

@@ -19,6 +19,7 @@ from penstock.settings.sources import CONFIG_VARIABLE, from_variables, read_dote
 from penstock.settings.values import Address, BuiltIn, ProviderSettings, Settings, Shown
 
 __all__ = [
+    "DOTENV_NAME",
     "Address",
     "BuiltIn",
     "ProviderSettings",

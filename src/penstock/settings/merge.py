@@ -47,7 +47,7 @@ def merge(found: Iterable[Found]) -> Merged:
 
 
 def refusal(found: Found) -> SettingsError:
-    """The error for a value that its key does not allow. A secret, and what is longer than a line, is not shown."""
+    """The error for a value that its key does not allow. A secret is not shown, and neither is a list or table."""
     is_shown = found.key[-1] not in _SECRETS and isinstance(found.value, str | int | Decimal)
     return found.error(f"must be {allowed(found.key)}" + (f", not {str(found.value)!r}" if is_shown else ""))
 

@@ -47,9 +47,9 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def read_text(path: Path) -> str:
-    """A whole file. Raises SettingsError."""
+    """A whole file, without the byte order mark that some editors put in front. Raises SettingsError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as exc:
         raise SettingsError(f"{path}: cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
