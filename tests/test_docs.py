@@ -19,6 +19,7 @@ from penstock.core.errors import GatewayError
 from penstock.core.headers import CORS
 from penstock.core.provider import EndpointKind
 from penstock.core.routing import UNIFIED_PREFIX
+from penstock.observe.access_log import AccessLine
 from penstock.providers import BUILT_IN, DIALECTS
 from penstock.settings.schema import all_keys, dotted
 from tests.settings.place import Place
@@ -68,6 +69,10 @@ def providers() -> Iterator[str]:
         yield from provider.key_names
 
 
+def log_fields() -> Iterator[str]:
+    yield from AccessLine.__struct_fields__
+
+
 def bases() -> Iterator[str]:
     for basis in Basis:
         yield basis.value
@@ -75,7 +80,7 @@ def bases() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "kind",
-    [settings, commands, error_codes, response_headers, routes, providers, bases],
+    [settings, commands, error_codes, response_headers, routes, providers, log_fields, bases],
     ids=lambda kind: kind.__name__,
 )
 def test_the_reference_names_every_one(kind: Callable[[], Iterator[str]]) -> None:
