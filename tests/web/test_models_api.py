@@ -35,7 +35,9 @@ async def test_a_price_that_stands_for_another_is_shown_as_that(pages: Pages) ->
 
 
 async def test_lists_in_anthropics_shape_where_its_version_is_sent(pages: Pages) -> None:
-    answer = (await pages.get("/v1/models?limit=1000", anthropic_version="2026-10-21")).json
+    got = await pages.get("/v1/models?limit=1000", anthropic_version="2026-10-21")
+    assert got.header(b"request-id") == got.header(b"x-request-id") == b"req-1"
+    answer = got.json
     assert (answer["has_more"], answer["first_id"], answer["last_id"]) == (
         False,
         "openai/gpt-mini",

@@ -17,6 +17,8 @@ def json_answer(inbound: Inbound, value: object, status: int = 200) -> Response:
     """A value as JSON, indented for people; nobody may store it, since it is the caller's own."""
     body = msgspec.json.format(_ENCODER.encode(value)) + b"\n"
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", "x-request-id": inbound.request_id}
+    if dialect_of(inbound) == "anthropic":
+        headers["request-id"] = inbound.request_id
     return Response(body, status, headers, media_type="application/json")
 
 
