@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from penstock.core.money import parse_price
 from penstock.core.usage import Unit, Usage
 from penstock.demo import PRICE, Demo, demo_provider
 from penstock.providers.openai import OPENAI
@@ -270,5 +269,5 @@ def test_the_provider_keeps_its_key_to_itself() -> None:
 
 
 def test_its_price_is_that_of_a_small_model() -> None:
-    assert PRICE.dearest_pico(Unit.INPUT) == parse_price("0.10")
+    assert PRICE.dearest_pico(Unit.INPUT) == 100_000  # pico-USD a token: 0.10 USD a million
     assert PRICE.cost_pico(Usage(input=4, output=3)) == 4 * 100_000 + 3 * 400_000
