@@ -9,7 +9,7 @@ import pytest
 from penstock.core.model_match import Equals, StartsWith
 from penstock.core.pins import SHIPPED_PINS
 from penstock.core.price_book import BookModel, BookProvider, DatedRates, FromDay, PriceBook, make_book
-from penstock.core.prices import ModelLimits, OwnPrices, Pin, Priced, Prices, token_price
+from penstock.core.prices import ModelLimits, OwnPrices, Pin, Priced, Prices
 from penstock.core.pricing import FREE, Price, Rate
 from penstock.core.provider import Origin, Provider
 from penstock.core.usage import Unit, Usage
@@ -25,7 +25,7 @@ def provider(name: str = "lab", book_name: str = "maker") -> Provider:
 
 
 def price(pico: int) -> Price:
-    return token_price(pico, pico)
+    return Price({Unit.INPUT: Rate(pico), Unit.OUTPUT: Rate(pico)})
 
 
 def book() -> PriceBook:
@@ -132,14 +132,6 @@ def test_a_caller_cannot_make_the_prices_remember_without_end() -> None:
     for number in range(20_000):
         prices.find(provider(), f"unknown-{number}", NOW_MS)
     assert len(prices._known) < 10_000
-
-
-def test_what_the_settings_do_not_price_costs_as_much_as_input() -> None:
-    assert token_price(5, 9).cost_pico(Usage(input=1, cache_read=1, cache_write=1, output=1)) == 24
-    own = token_price(5, 9, cache_read_pico=1, cache_write_pico=6)
-    assert own.rates == {
-        Unit.INPUT: Rate(5), Unit.OUTPUT: Rate(9), Unit.CACHE_READ: Rate(1), Unit.CACHE_WRITE: Rate(6),
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

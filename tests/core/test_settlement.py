@@ -13,7 +13,6 @@ from penstock.core.errors import (
 )
 from penstock.core.limits import Amounts, WorstCase
 from penstock.core.meter import Metered
-from penstock.core.prices import token_price
 from penstock.core.pricing import Price, Rate, recompute
 from penstock.core.provider import Reading
 from penstock.core.settlement import (
@@ -31,7 +30,7 @@ from penstock.core.usage import Unit, Usage
 
 # Input 1,000 nano-USD a token, output 2,000: the amounts below can be checked in the head.
 IN, OUT = 1_000, 2_000
-PRICE = token_price(IN * 1000, OUT * 1000)
+PRICE = Price({Unit.INPUT: Rate(IN * 1000), Unit.OUTPUT: Rate(OUT * 1000)})
 WORST = WorstCase(fixed_pico=100 * IN * 1000, output_pico=OUT * 1000, input_tokens=100, output_tokens=1000)
 HELD = WORST.amounts(1000)
 TERMS = Terms(HELD, WORST, (PRICE,))
@@ -227,7 +226,7 @@ def test_only_a_final_statement_may_exceed_the_hold_and_is_flagged() -> None:
 
 
 def test_of_two_models_the_dearer_price_counts() -> None:
-    dear = token_price(3 * IN * 1000, 3 * OUT * 1000)
+    dear = Price({Unit.INPUT: Rate(3 * IN * 1000), Unit.OUTPUT: Rate(3 * OUT * 1000)})
     outcome = Outcome(AnswerKind.BODY, 200, metered=metered(USE, is_final=True))
     for prices in [(PRICE, dear), (dear, PRICE)]:
         assert settle(outcome, Terms(HELD, WORST, prices)).cost == 3 * COST_OF_USE

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.core.errors import ModelUnpriced, Unbounded
 from penstock.core.limits import Amounts, Policy
-from penstock.core.prices import ModelLimits, Priced, token_price
+from penstock.core.prices import ModelLimits, Priced
 from penstock.core.pricing import FREE, Price, Rate, Variant
 from penstock.core.provider import Asked, Endpoint
 from penstock.core.usage import Unit, Usage
@@ -18,7 +18,12 @@ from penstock.core.worst_case import FREE_CALL, SERVER_TOOL_USES_MAX, BoundAsk, 
 CHAT = Endpoint("chat.completions", "POST", "/chat/completions", cap_field="max_tokens")
 LEGACY = Endpoint("completions", "POST", "/completions")
 POLICY = Policy("staff")
-PRICED = Priced("tiny", token_price(2, 8), "settings", ModelLimits(context=100_000, output_max=20_000))
+PRICED = Priced(
+    "tiny",
+    Price({Unit.INPUT: Rate(2), Unit.OUTPUT: Rate(8)}),
+    "settings",
+    ModelLimits(context=100_000, output_max=20_000),
+)
 
 
 def ask(asked: Asked | None = None, *, endpoint: Endpoint = CHAT) -> BoundAsk:

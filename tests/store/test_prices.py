@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 
 from penstock.core.model_match import Equals
 from penstock.core.price_book import BookModel, BookProvider, DatedRates, PriceBook, make_book
-from penstock.core.prices import token_price
+from penstock.core.pricing import Rate
+from penstock.core.usage import Unit
 from penstock.store.engine import Database, open_database
 from penstock.store.errors import StoreError
 from penstock.store.prices import PriceBooks, StoredBook
@@ -18,7 +19,7 @@ NOW_MS = 1_800_000_000_000
 
 
 def book(pico: int) -> PriceBook:
-    model = BookModel("tiny", Equals("tiny"), (DatedRates(dict(token_price(pico, pico).rates)),))
+    model = BookModel("tiny", Equals("tiny"), (DatedRates({Unit.INPUT: Rate(pico)}),))
     return make_book([BookProvider("lab", (model,))])
 
 

@@ -10,9 +10,8 @@ from typing import TypeVar
 
 from penstock.core.limits import matches_any
 from penstock.core.price_book import PriceBook
-from penstock.core.pricing import FREE, Price, Rate
+from penstock.core.pricing import FREE, Price
 from penstock.core.provider import Provider
-from penstock.core.usage import Unit
 
 SETTINGS = "settings"
 PIN = "pin"
@@ -84,19 +83,6 @@ class Pin:
     from_ms: int
     author: str
     note: str
-
-
-def token_price(
-    input_pico: int, output_pico: int, *, cache_read_pico: int | None = None, cache_write_pico: int | None = None
-) -> Price:
-    """The price of a model of ours, in pico-USD per token; what is None costs as much as input."""
-    picos = {
-        Unit.INPUT: input_pico,
-        Unit.OUTPUT: output_pico,
-        Unit.CACHE_READ: cache_read_pico,
-        Unit.CACHE_WRITE: cache_write_pico,
-    }
-    return Price({unit: Rate(pico) for unit, pico in picos.items() if pico is not None})
 
 
 class Prices:
