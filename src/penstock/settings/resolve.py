@@ -17,7 +17,7 @@ from penstock.settings.values import Address
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[a-z0-9.-]+)):(?P<port>\d{1,5})", re.IGNORECASE)
 _EMAIL = re.compile(r"[^@\s,*]+@[^@\s,*]+")
-_HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
 _POLICY_NAMES_TAKEN = {ADMIN_POLICY.name, NOTHING_POLICY.name}
 
@@ -66,7 +66,7 @@ def admins(merged: Merged) -> tuple[str, ...]:
 
 
 def hosts(merged: Merged) -> tuple[str, ...]:
-    """Which Host headers are answered; none means any."""
+    """Which hosts are answered, by the Host header without its port; none means any."""
     return tuple(_all(merged.written.hosts, _is_host, merged.at("hosts")))
 
 

@@ -37,7 +37,7 @@ Callers = Annotated[tuple[str, ...], Meta(description='a list of exact e-mail ad
 Limits = Annotated[tuple[str, ...], Meta(description='a list of limits, such as "2 usd / month" or "20 concurrent"')]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of at least one name or glob")]
 Networks = Annotated[tuple[str, ...], Meta(description='a list of addresses or networks, such as "10.0.0.0/8"')]
-Hosts = Annotated[tuple[str, ...], Meta(description="a list of host names or addresses in lower case")]
+Hosts = Annotated[tuple[str, ...], Meta(description="a list of host names or addresses, without ports")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Bytes = Annotated[int, Meta(ge=1, description="a number of bytes, at least 1")]
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
