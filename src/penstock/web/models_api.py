@@ -7,7 +7,7 @@ token as text; Anthropic's where ``anthropic-version`` is sent.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
+from functools import lru_cache
 
 from starlette.responses import Response
 
@@ -103,13 +103,13 @@ def _pricing(price: Price) -> dict[str, str]:
     """What a unit costs in the first tier; only what has a rate of its own, prompt and completion always."""
     pricing = {}
     for name, unit in _PRICING.items():
-        rate = price.rates.get(unit) or (price.rate(unit) if unit in (Unit.INPUT, Unit.OUTPUT) else None)
+        rate = price.rate(unit) if name in ("prompt", "completion") else price.rates.get(unit)
         if rate is not None:
-            pricing[name] = _usd_text(Fraction(rate.pico, rate.per))
+            pricing[name] = _usd_text(rate.pico, rate.per)
     return pricing
 
 
-def _usd_text(pico: Fraction) -> str:
-    """Pico-USD as plain decimal dollars, to 28 digits: ``100000`` is ``"0.0000001"``."""
-    dollars = (Decimal(pico.numerator) / Decimal(pico.denominator)).scaleb(-12)
-    return f"{dollars.normalize():f}"
+@lru_cache(maxsize=4096)  # a thousand models share a few hundred prices
+def _usd_text(pico: int, per: int) -> str:
+    """A rate as plain decimal dollars of one unit, to 28 digits: 100,000 pico-USD are ``"0.0000001"``."""
+    return f"{(Decimal(pico) / per).scaleb(-12).normalize():f}"
