@@ -42,8 +42,8 @@ class Asked:
 
     ``output_tokens`` is the caller's own cap of each choice, None if there is none. ``has_hidden_input``: something we
     cannot see or count (a stored conversation, a file id, a remote URL, a server-run tool). ``media_tokens`` bounds
-    what inline media can come to beyond their bytes. ``models`` are further models that the body names (fallbacks).
-    ``wants_usage``: the caller asked for the stream's usage chunk himself.
+    what inline media can come to beyond their bytes, ``tool_uses`` how often tools with a fee may run. ``models`` are
+    further models that the body names (fallbacks). ``wants_usage``: the caller asked for the usage chunk himself.
     """
 
     model: str
@@ -54,6 +54,7 @@ class Asked:
     is_structured: bool = False
     has_hidden_input: bool = False
     media_tokens: int = 0
+    tool_uses: int = 0
     wants_usage: bool = False
     models: tuple[str, ...] = ()
 
@@ -80,14 +81,22 @@ class Reading:
     """A provider's usage statement in our units.
 
     ``has_input`` and ``has_output`` say which half was stated. ``reported_pico`` is the cost that the provider itself
-    names, in pico-USD. ``flags`` name what was odd: ``usage_mismatch``, ``usage_malformed``.
+    names, in pico-USD; ``properties`` are those of the answer by which prices vary. ``flags`` name what was odd:
+    ``usage_mismatch``, ``usage_malformed``.
     """
 
     usage: Usage
     has_input: bool
     has_output: bool
     reported_pico: int | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+
+
+def service_tier(usage: JsonObject) -> Mapping[str, str]:
+    """The tier that a statement says was served, as a property by which prices vary."""
+    tier = usage.get("service_tier")
+    return {"service_tier": tier} if isinstance(tier, str) else {}
 
 
 @dataclass(frozen=True, slots=True)

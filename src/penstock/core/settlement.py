@@ -24,8 +24,8 @@ from penstock.core.errors import (
 from penstock.core.limits import Amounts, WorstCase
 from penstock.core.meter import Metered
 from penstock.core.money import PICO_PER_NANO
-from penstock.core.provider import Reading
 from penstock.core.pricing import AT_MOST, FIXED, Price, recompute
+from penstock.core.provider import Reading
 from penstock.core.usage import NO_USAGE, Unit, Usage
 
 MARGIN_TOKENS = 256
@@ -175,7 +175,8 @@ def _by_statement(reading: Reading, terms: Terms, flags: tuple[str, ...]) -> Cha
     if reading.reported_pico is not None:
         basis, rates = Basis.REPORTED_COST, {}
     else:
-        basis, rates = Basis.PROVIDER, _dearer(terms.prices, usage).used(usage)
+        prices = tuple(price.under(reading.properties) for price in terms.prices)
+        basis, rates = Basis.PROVIDER, _dearer(prices, usage).used(usage)
     cost = recompute(usage, rates, reading.reported_pico)
     if cost > terms.held.usd:
         flags += ("over_hold",)

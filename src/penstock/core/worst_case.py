@@ -17,9 +17,6 @@ from penstock.core.usage import Unit
 FREE_CALL = WorstCase(fixed_pico=0, output_pico=0, input_tokens=0, output_tokens=0)
 """Listings and token counting: 0 usd and one request, whatever the model costs."""
 
-# Anthropic's own loop stops after 10 turns of server-run tools; a turn seldom asks for more than two at once.
-SERVER_TOOL_USES_MAX = 20
-
 # Families that think before they answer, by the start of a model's id behind its last slash; and words that say so
 # anywhere in it. Too many is harmless: their smallest cap is 1,024 tokens instead of 256, so a nearly empty budget
 # refuses them a little earlier. Too few gives answers that end in the middle of a thought.
@@ -46,14 +43,13 @@ class BoundAsk:
     """What of a call bears on its worst case.
 
     ``body_bytes`` bound the tokens that we can see; ``overhead_tokens`` are what a provider may add to them (hidden
-    prompts, rendered tools, inline media). ``tool_uses``: how often server-run tools may be used, each for a fee.
+    prompts, rendered tools, inline media).
     """
 
     endpoint: Endpoint
     asked: Asked
     body_bytes: int
     overhead_tokens: int
-    tool_uses: int = SERVER_TOOL_USES_MAX
 
 
 def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
@@ -73,8 +69,7 @@ def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
             f"{priced.model} is billed for reasoning beside its output, which no cap bounds.", param="model"
         )
     fees_pico = price.dearest_pico(Unit.REQUESTS) or 0
-    if ask.asked.has_hidden_input:
-        fees_pico += (price.dearest_pico(Unit.SEARCHES) or 0) * ask.tool_uses
+    fees_pico += (price.dearest_pico(Unit.SEARCHES) or 0) * ask.asked.tool_uses
     output_tokens, cap_min = _output_bound(ask, priced, policy)
     return WorstCase(
         fixed_pico=input_tokens * input_pico + fees_pico,

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.core.errors import InvalidRequest
 from penstock.core.json_body import BodyReader, edit_object
-from penstock.core.provider import Asked, Changes, Dialect, Endpoint, EndpointKind, JsonObject, Reading
+from penstock.core.provider import Asked, Changes, Dialect, Endpoint, EndpointKind, JsonObject, Reading, service_tier
 from penstock.core.usage import Usage, count
 
 # A full-size image is 4,784 tokens at the models with the highest resolution.
@@ -22,6 +22,9 @@ _HIDDEN = re.compile(
     rb'"type"\s*:\s*"(?:url|file|container_upload|(?:web_search|web_fetch|code_execution|tool_search_tool)_[a-z0-9_]*)"'
     rb'|"application/pdf"|"file_id"'
 )
+_SEARCH = re.compile(rb'"type"\s*:\s*"web_search_')
+# Anthropic's own loop stops after 10 turns of server-run tools; a turn seldom asks for more than two at once.
+SEARCHES_MAX = 20
 
 
 class _Body(msgspec.Struct):
@@ -29,10 +32,10 @@ class _Body(msgspec.Struct):
     stream: bool | None = None
     max_tokens: int | None = None
     tools: list[msgspec.Raw] | None = None
-    output_format: msgspec.Raw | None = None
-    output_config: msgspec.Raw | None = None
+    output_format: object = None
+    output_config: object = None
     mcp_servers: list[msgspec.Raw] | None = None
-    container: msgspec.Raw | None = None
+    container: object = None
     speed: str | None = None
     inference_geo: str | None = None
 
@@ -60,6 +63,7 @@ def read_request(endpoint: Endpoint, body: bytes) -> Asked:
         is_structured=asked.output_format is not None or asked.output_config is not None,
         has_hidden_input=bool(asked.mcp_servers) or asked.container is not None or _HIDDEN.search(body) is not None,
         media_tokens=IMAGE_TOKENS_MAX * len(_BASE64.findall(body)),
+        tool_uses=SEARCHES_MAX if _SEARCH.search(body) is not None else 0,
         wants_usage=True,
     )
 
@@ -105,6 +109,7 @@ def read_usage(usage: JsonObject) -> Reading:
         ),
         has_input=stated_in is not None,
         has_output=stated_out is not None,
+        properties=service_tier(usage),
     )
 
 

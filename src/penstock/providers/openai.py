@@ -13,11 +13,13 @@ import msgspec
 
 from penstock.core.errors import InvalidRequest
 from penstock.core.json_body import BodyReader, edit_object
-from penstock.core.provider import Asked, Changes, Dialect, Endpoint, EndpointKind, JsonObject, Reading
+from penstock.core.provider import Asked, Changes, Dialect, Endpoint, EndpointKind, JsonObject, Reading, service_tier
 from penstock.core.usage import Usage, count
 
 # The dearest inline image that is documented: gpt-4o-mini at high detail, 2,833 + 5,667 for each of 8 tiles.
 IMAGE_TOKENS_MAX = 48_169
+# Nothing states how often a model may search for one answer; more than this has not been seen.
+SEARCHES_MAX = 20
 _CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 _REMOTE_URL = re.compile(rb'"url"\s*:\s*"(?!data:)')
 _STORED_INPUT = (b'"file"', b'"file_id"', b'"file_data"', b'"video_url"')
@@ -39,11 +41,11 @@ class _Body(msgspec.Struct):
     best_of: int | None = None
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
-    response_format: msgspec.Raw | None = None
-    web_search_options: msgspec.Raw | None = None
+    response_format: object = None
+    web_search_options: object = None
     plugins: list[msgspec.Raw] | None = None
     models: list[str] | None = None
-    prompt: msgspec.Raw | None = None
+    prompt: object = None
 
 
 _READER = BodyReader(_Body)
@@ -67,6 +69,7 @@ def read_request(endpoint: Endpoint, body: bytes) -> Asked:
         has_tools=bool(asked.tools or asked.functions),
         is_structured=asked.response_format is not None,
         has_hidden_input=_has_hidden_input(asked, body),
+        tool_uses=SEARCHES_MAX if asked.web_search_options is not None or asked.plugins else 0,
         media_tokens=IMAGE_TOKENS_MAX * body.count(b'"image_url"'),
         wants_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
         models=tuple(asked.models or ()),
@@ -89,12 +92,18 @@ def prepare(endpoint: Endpoint, body: bytes, asked: Asked, changes: Changes) -> 
 
 
 def find_usage(value: JsonObject) -> JsonObject | None:
-    """The statement of an answer or chunk; Groq's streams have theirs in ``x_groq`` as well."""
+    """The statement of an answer or chunk, with the service tier that stands beside it.
+
+    Groq's streams have theirs in ``x_groq`` as well.
+    """
     usage = value.get("usage")
     if not isinstance(usage, Mapping):
         extension = value.get("x_groq")
         usage = extension.get("usage") if isinstance(extension, Mapping) else None
-    return usage if isinstance(usage, Mapping) else None
+    if not isinstance(usage, Mapping):
+        return None
+    tier = value.get("service_tier")
+    return {"service_tier": tier, **usage} if isinstance(tier, str) else usage
 
 
 def is_final(value: JsonObject) -> bool:
@@ -109,9 +118,10 @@ def read_usage(usage: JsonObject) -> Reading:
     """Make OpenAI's overlapping counts disjoint. Where the total says more than the parts, the rest is output."""
     inside, outside = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
     prompt, completion, total = (count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    # Sound that was cached stands in both counts; it is charged as sound, which is never cheaper.
+    audio_in = min(count(inside.get("audio_tokens")) or 0, prompt or 0)
     cached = count(inside.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
-    cached, audio_in = min(cached, prompt or 0), count(inside.get("audio_tokens")) or 0
-    audio_in = min(audio_in, (prompt or 0) - cached)
+    cached = min(cached, (prompt or 0) - audio_in)
     written = min(count(inside.get("cache_write_tokens")) or 0, (prompt or 0) - cached - audio_in)
     audio_out = min(count(outside.get("audio_tokens")) or 0, completion or 0)
     flags: tuple[str, ...] = ()
@@ -130,6 +140,7 @@ def read_usage(usage: JsonObject) -> Reading:
         has_input=prompt is not None,
         # Embeddings and the like state no completion: a total that equals the prompt says that there is none.
         has_output=completion is not None or (prompt is not None and total == prompt),
+        properties=service_tier(usage),
         flags=flags,
     )
 
@@ -187,12 +198,10 @@ def _positive(name: str, value: int | None) -> int | None:
     return value
 
 
-def _prompts(prompt: msgspec.Raw | None) -> int:
+def _prompts(prompt: object) -> int:
     # Each of several prompts is answered on its own; a list of token numbers is one prompt.
-    value = None if prompt is None else msgspec.json.decode(prompt)
-    if isinstance(value, list) and value and not isinstance(value[0], int):
-        return len(value)
-    return 1
+    is_several = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
+    return len(prompt) if is_several and isinstance(prompt, list) else 1
 
 
 def _has_hidden_input(asked: _Body, body: bytes) -> bool:
