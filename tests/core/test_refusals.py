@@ -31,7 +31,7 @@ def test_a_spent_budget_says_everything_a_caller_needs() -> None:
         "cap": "2",
         "needed": "0.75",
         "resets_at": "2026-11-22T00:00:00Z",
-        "affordable_output": 10,
+        "affordable_output": 0,
     }
     assert error.retry_after_s == 12 * 3600
     assert "2 usd / day" in error.message

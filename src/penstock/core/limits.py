@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from penstock.core.money import format_usd, nano_from_pico, parse_usd
+from penstock.core.money import PICO_PER_NANO, format_usd, nano_from_pico, parse_usd
 from penstock.core.windows import LIFETIME, OPEN, Window, parse_window
 
 CAP_MIN = 256
@@ -163,8 +163,12 @@ class WorstCase:
     def output_within(self, usd: int | None, tokens: int | None) -> int:
         """The largest output of each choice that stays within an amount of nano-USD and of tokens (None: no bound)."""
         bounds = [self.output_tokens]
-        if usd is not None and self.output_pico:
-            bounds.append((usd * 1000 - self.fixed_pico) // (self.output_pico * self.choices))
+        if usd is not None:
+            pico = usd * PICO_PER_NANO - self.fixed_pico
+            if self.output_pico:
+                bounds.append(pico // (self.output_pico * self.choices))
+            elif pico < 0:
+                bounds.append(0)  # Free output does not make the input affordable.
         if tokens is not None:
             bounds.append((tokens - self.input_tokens) // self.choices)
         return max(0, min(bounds))
@@ -193,16 +197,21 @@ class Standing:
 
     def fits_at_ms(self, need: int, now_ms: int) -> int | None:
         """The first instant at which this need would fit if nothing else is spent; None if time alone cannot help."""
-        if need > self.limit.amount:
+        if need > self.limit.amount or not self.limit.amount:
             return None
-        left = self.left
-        if need <= left:
-            return now_ms
+        left, at_ms = self.left, now_ms
         for period in sorted(self.periods):
-            left += sum(self.periods[period])
             if need <= left:
-                return self.limit.window.leaves_at_ms(period)
-        return self.limit.window.leaves_at_ms(self.limit.window.period(now_ms))
+                break
+            leaves_at_ms = self.limit.window.leaves_at_ms(period)
+            if leaves_at_ms is None:
+                return None
+            left, at_ms = left + sum(self.periods[period]), leaves_at_ms
+        return at_ms
+
+    def is_held(self, need: int) -> bool:
+        """Whether this need would fit but for calls in flight."""
+        return 0 < need <= self.limit.amount - self.settled
 
     def resets_at_ms(self, now_ms: int) -> int | None:
         """When the oldest amount that counts stops counting, or would if there were one; None if it never does."""
@@ -243,14 +252,14 @@ def decide(worst: WorstCase, standings: Sequence[Standing], now_ms: int) -> Admi
     refusing = [s for s in standings if s.limit.amount == 0 or 0 < amounts.of(s.limit.unit) > s.left]
     if not refusing:
         return Admitted(amounts, None if worst.cap_min is None else output)
-    standing = max(refusing, key=lambda s: _wait_ms(s, amounts.of(s.limit.unit), now_ms))
+    standing = max(refusing, key=lambda s: _lasts_until_ms(s, amounts.of(s.limit.unit), now_ms))
     need = amounts.of(standing.limit.unit)
     return Refused(
         standing=standing,
         need=need,
-        is_held=0 < need <= standing.limit.amount - standing.settled,
-        fits_at_ms=standing.fits_at_ms(need, now_ms) if standing.limit.amount else None,
-        affordable_output=worst.output_within(*_least_left(standings, share=1)),
+        is_held=standing.is_held(need),
+        fits_at_ms=standing.fits_at_ms(need, now_ms),
+        affordable_output=worst.output_within(*_least_left(standings, share=1)) if standing.limit.amount else 0,
     )
 
 
@@ -268,11 +277,17 @@ def _least_left(standings: Iterable[Standing], *, share: int) -> tuple[int | Non
     return left.get(LimitUnit.USD), left.get(LimitUnit.TOKENS)
 
 
-def _wait_ms(standing: Standing, need: int, now_ms: int) -> float:
-    fits_at_ms = standing.fits_at_ms(need, now_ms) if standing.limit.amount else None
-    if standing.limit.unit is LimitUnit.CONCURRENT and standing.limit.amount:
-        return 0
-    return float("inf") if fits_at_ms is None else fits_at_ms
+def _lasts_until_ms(standing: Standing, need: int, now_ms: int) -> tuple[bool, float]:
+    """How long a refusal lasts, to compare it with others: a limit of 0 outlasts everything.
+
+    Calls in flight give their dollars and their place back within moments; the requests that they hold never come back,
+    and few of their tokens.
+    """
+    limit = standing.limit
+    if limit.unit in (LimitUnit.USD, LimitUnit.CONCURRENT) and standing.is_held(need):
+        return False, now_ms
+    fits_at_ms = standing.fits_at_ms(need, now_ms)
+    return limit.amount == 0, float("inf") if fits_at_ms is None else fits_at_ms
 
 
 def _count(text: str) -> int:
