@@ -24,8 +24,9 @@ class Inbound:
 
     ``path`` and ``query`` are the raw ASCII of the request line, escapes kept; header names are lower case and each has
     its own line. ``is_confidential`` says whether a credential may be read here: loopback, TLS, a trusted proxy, or
-    ``allow_plain_http``. ``read_body(max)`` awaits the whole body, sends ``100 Continue`` where it was asked for, and
-    raises BodyTooLarge or RequestTimeout. ``received_s`` is the loop's clock.
+    ``allow_plain_http``. ``scheme`` is what the client spoke, to us or to a trusted proxy. ``read_body(max)`` awaits the
+    whole body, sends ``100 Continue`` where it was asked for, and raises BodyTooLarge, RequestTimeout, Overloaded, or
+    BadRequest where it never became complete. ``received_s`` is the loop's clock.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Inbound:
     request_id: str
     received_s: float
     read_body: Callable[[int], Awaitable[bytes]]
+    scheme: str = "http"
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header by its lower-case name."""
