@@ -64,9 +64,16 @@ def test_windows_are_written_as_they_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("60 seconds", "minute"), ("120 minutes", "2 hours"), ("90 seconds", "90 seconds"), ("24 hours", "24 hours")],
+    [
+        ("1 days", "day"),
+        ("2 days", "2 days"),
+        ("60 seconds", "minute"),
+        ("120 minutes", "2 hours"),
+        ("90 seconds", "90 seconds"),
+        ("24 hours", "24 hours"),
+    ],
 )
-def test_fixed_windows_are_written_in_the_largest_unit_that_divides_them(text: str, shown: str) -> None:
+def test_windows_are_written_in_the_largest_unit_that_divides_them(text: str, shown: str) -> None:
     assert str(parse_window(text)) == shown
 
 

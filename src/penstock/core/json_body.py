@@ -1,14 +1,15 @@
 """Reading the few fields of a JSON request body that we decide on, and editing it without touching the rest.
 
-What we read must be what the provider will read. Parsers differ in which of two equal keys they keep, so a repeated key
-that we decide on is refused, also when it is spelled with escapes (money.md, "The worst case of a call"). An edit is
-spliced in where the key is known to be absent; otherwise the top level is re-encoded and every other value kept as the
-very bytes that came.
+What we read must be what the provider will read. Parsers differ in which of two equal keys they keep, and some take a
+key in other letters' case for the same, so both are refused where we decide on the key (money.md, "The worst case of a
+call"). An edit is spliced in where the key is known to be absent; otherwise the top level is re-encoded and every other
+value kept as the very bytes that came.
 """
 
 import json
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Generic, TypeVar
 
 import msgspec
@@ -17,46 +18,79 @@ from penstock.core.errors import InvalidJson, InvalidRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEPTH_MAX = 64
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-# Encoders escape control characters, <, >, & and non-ASCII, never letters: only a disguised key needs these.
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+# Who repeats keys in a larger body than this is not read a second time to learn which ones.
+_REPEATS_BYTES_MAX = 256 * 1024
+_STRING = re.compile(rb'"[^"]*"?')
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
+_ESCAPED_ASCII = re.compile(rb"\\(?:/|u00([2-7][0-9a-fA-F]))")
+_KEPT_ESCAPES = (b"22", b"5c", b"5C")
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_Fields = dict[str, msgspec.Raw]
 
 
 class BodyReader(Generic[T]):
-    """Reads bodies as one msgspec Struct; the Struct's fields, nested ones too, are those that must not repeat."""
+    """Reads bodies as one msgspec Struct; its fields, and those of Structs inside it, must not repeat."""
 
     def __init__(self, struct: type[T]) -> None:
         self._decoder = msgspec.json.Decoder(struct)
-        self._names = frozenset(_field_names(struct))
-        self._needles = tuple(f'"{name}"'.encode() for name in self._names)
+        self._keys = _Keys(struct)
 
     def read(self, body: bytes) -> T:
         """Raises InvalidJson (malformed, too deep, repeated key) or InvalidRequest (a field of the wrong type)."""
         _check_depth(body)
         try:
             value = self._decoder.decode(body)
+            self._keys.check(body)
         except msgspec.ValidationError as exc:
-            match = _PATH.match(str(exc))
-            what, path = (match["what"], match["path"]) if match else ("wrong type", None)
+            what, _, path = str(exc).partition(" - at `$")
+            path = path.strip(".`")
             raise InvalidRequest(f"{path or 'body'}: {what}", param=path or None) from exc
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise InvalidJson(_where(exc)) from exc
-        if any(body.count(needle) > 1 for needle in self._needles) or _ESCAPED_LETTER.search(body):
-            self._refuse_repeats(body)
         return value
 
-    def _refuse_repeats(self, body: bytes) -> None:
-        def check(pairs: list[tuple[str, object]]) -> None:
-            seen = set()
-            for name, _ in pairs:
-                if name in self._names and name in seen:
-                    raise InvalidJson(f"The key {name!r} stands twice in one object.", param=name)
-                seen.add(name)
 
-        json.loads(body, object_pairs_hook=check)
+class _Keys:
+    """The keys of one object that we decide on, and the same for the objects inside it that we read."""
+
+    __slots__ = ("_inner", "_names")
+
+    def __init__(self, struct: type[msgspec.Struct]) -> None:
+        fields = msgspec.structs.fields(struct)
+        self._names = frozenset(field.encode_name for field in fields)
+        self._inner = {
+            field.encode_name: _Keys(inner)
+            for field in fields
+            for inner in (field.type, *getattr(field.type, "__args__", ()))
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct)
+        }
+
+    def check(self, body: bytes) -> None:
+        """Raises InvalidJson for a key of ours that stands twice, or in other letters' case; msgspec.DecodeError."""
+        fields = _RAW_OBJECT.decode(body)
+        for name in fields.keys() - self._names:
+            if (ours := name.casefold()) in self._names:
+                raise InvalidJson(f"A key differs from {ours!r} in nothing but the case of its letters.", param=ours)
+        if not _is_spelled_once(body, fields):
+            self._refuse_repeats(body)
+        for name, keys in self._inner.items():
+            inner = bytes(fields.get(name, b""))
+            if inner.startswith(b"{"):
+                keys.check(inner)
+
+    def _refuse_repeats(self, body: bytes) -> None:
+        if len(body) > _REPEATS_BYTES_MAX:
+            raise InvalidJson("A key stands twice in one object, or is written with escapes.")
+        try:
+            pairs = json.loads(body.decode(), object_pairs_hook=tuple, parse_int=str, parse_float=str)
+        except ValueError as exc:
+            raise InvalidJson("The body is not valid JSON.") from exc
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in self._names and name in seen:
+                raise InvalidJson(f"The key {name!r} stands twice in one object.", param=name)
+            seen.add(name)
 
 
 def edit_object(body: bytes, edits: Mapping[str, object]) -> bytes:
@@ -71,29 +105,54 @@ def edit_object(body: bytes, edits: Mapping[str, object]) -> bytes:
     return msgspec.json.encode(changed)
 
 
+def fields_of(body: bytes) -> _Fields:
+    """The top-level values of a JSON object as the bytes that came; ``body`` is known to parse as one."""
+    return _RAW_OBJECT.decode(body)
+
+
+def plainly_spelled(body: bytes) -> bytes:
+    r"""The body with letters and slashes that stand as escapes written out, only to be searched: ``\u0066`` is ``f``.
+
+    What would end a string or an escape stays as it is, so that a text never looks like a key.
+    """
+    if rb"\/" not in body and rb"\u00" not in body:
+        return body
+    return _ESCAPED_ASCII.sub(_plain, body)
+
+
+def _plain(escape: re.Match[bytes]) -> bytes:
+    digits: bytes | None = escape[1]
+    if digits in _KEPT_ESCAPES:
+        return escape[0]
+    return b"/" if digits is None else bytes.fromhex(digits.decode())
+
+
+def _is_spelled_once(body: bytes, fields: _Fields) -> bool:
+    """Whether the object holds each of its keys once and without escapes.
+
+    No key can be written shorter than its own letters in quotes, and beside keys and values an object has only braces,
+    colons, commas and whitespace. If it is any longer, something was said twice or disguised.
+    """
+    keys, values = [key.encode() for key in fields], [bytes(value) for value in fields.values()]
+    brackets = 4 * len(fields) + 1 if fields else 2  # two quotes, a colon, and a comma or brace for each; the brace
+    spare = len(body) - brackets - sum(map(len, keys)) - sum(map(len, values))
+    return spare == 0 or spare == _spaces(body) - sum(map(_spaces, keys)) - sum(map(_spaces, values))
+
+
+def _spaces(data: bytes) -> int:
+    return data.count(b" ") + data.count(b"\n") + data.count(b"\t") + data.count(b"\r")
+
+
 def _check_depth(body: bytes) -> None:
-    # Each pass removes the innermost brackets, in C: what is left after 64 passes is deeper than 64, or does not pair.
     if body.count(b"[") + body.count(b"{") <= DEPTH_MAX:
         return
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    for _ in range(DEPTH_MAX):
-        if not brackets:
-            return
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    if brackets:
-        raise InvalidJson(f"The body is not JSON, or deeper than {DEPTH_MAX} levels.")
+    # Whatever it holds, this reads the body a fixed number of times; a pair of quotes without brackets says nothing.
+    structure = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_STRUCTURE).replace(b'""', b"")
+    steps = _STRING.sub(b"", structure).translate(_STEPS)
+    if b"\x01" * (DEPTH_MAX + 1) in steps or max(accumulate(memoryview(steps).cast("b"))) > DEPTH_MAX:
+        raise InvalidJson(f"The body is deeper than {DEPTH_MAX} levels.")
 
 
 def _where(exc: Exception) -> str:
     match = re.search(r"\(byte (\d+)\)", str(exc))
     return f"The body is not valid JSON (byte {match[1]})." if match else "The body is not valid JSON."
-
-
-def _field_names(struct: type[msgspec.Struct]) -> list[str]:
-    names: list[str] = []
-    for field in msgspec.structs.fields(struct):
-        names.append(field.encode_name)
-        for nested in (field.type, *getattr(field.type, "__args__", ())):
-            if isinstance(nested, type) and issubclass(nested, msgspec.Struct):
-                names.extend(_field_names(nested))
-    return names
