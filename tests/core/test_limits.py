@@ -176,3 +176,18 @@ def test_endpoints_are_allowed_by_name() -> None:
         True,
         False,
     ]
+
+
+def test_a_policy_that_says_only_its_name_allows_everything_and_caps_at_4096() -> None:
+    assert Policy("p") == Policy(
+        "p",
+        match=(),
+        limits=(),
+        providers=("*",),
+        endpoints=("*",),
+        models=("*",),
+        output_cap=4096,
+        lower_caps=False,
+        unbounded="hold",
+        cost_comment=True,
+    )

@@ -199,14 +199,12 @@ class Standing:
         """The first instant at which this need would fit if nothing else is spent; None if time alone cannot help."""
         if need > self.limit.amount or not self.limit.amount:
             return None
-        left, at_ms = self.left, now_ms
+        left = self.left
+        at_ms: int | None = now_ms
         for period in sorted(self.periods):
             if need <= left:
                 break
-            leaves_at_ms = self.limit.window.leaves_at_ms(period)
-            if leaves_at_ms is None:
-                return None
-            left, at_ms = left + sum(self.periods[period]), leaves_at_ms
+            left, at_ms = left + sum(self.periods[period]), self.limit.window.leaves_at_ms(period)
         return at_ms
 
     def is_held(self, need: int) -> bool:
