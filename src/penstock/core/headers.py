@@ -62,6 +62,9 @@ def request_headers(inbound: Iterable[Header], key_header: str, key_value: str |
     """The headers of the request to the provider, with the provider's own key as the only credential."""
     headers: list[Header] = []
     for name, value in inbound:
+        # Some SDKs send two user agents, and some servers refuse that: the first one says enough.
+        if name == b"user-agent" and any(sent == name for sent, _ in headers):
+            continue
         if name in _UP or name.startswith(_UP_PREFIXES):
             headers.append((name, value))
         elif name == b"anthropic-beta" and (betas := _allowed_betas(value)):
