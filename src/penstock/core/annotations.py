@@ -20,7 +20,7 @@ def cost_headers(ending: Ending, hold: Hold) -> list[Header]:
     tightest = _tightest(hold)
     if tightest is not None:
         headers.append((b"x-penstock-budget-remaining", _remaining(tightest, ending).encode()))
-        reset_ms = _reset_ms(tightest, hold.admitted_at_ms)
+        reset_ms = tightest.resets_at_ms(hold.admitted_at_ms)
         if reset_ms is not None:
             headers.append((b"x-penstock-budget-reset", iso_time(reset_ms).encode()))
     return headers
@@ -38,7 +38,7 @@ def admission_headers(hold: Hold) -> list[Header]:
         left = max(0, standing.left - hold.amounts.of(unit))
         headers.append((b"x-ratelimit-limit-%s" % unit.value.encode(), b"%d" % standing.limit.amount))
         headers.append((b"x-ratelimit-remaining-%s" % unit.value.encode(), b"%d" % left))
-        reset_ms = _reset_ms(standing, hold.admitted_at_ms)
+        reset_ms = standing.resets_at_ms(hold.admitted_at_ms)
         if reset_ms is not None:
             seconds = -(-(reset_ms - hold.admitted_at_ms) // 1000)
             headers.append((b"x-ratelimit-reset-%s" % unit.value.encode(), b"%ds" % seconds))
@@ -59,9 +59,3 @@ def _tightest(hold: Hold) -> Standing | None:
 
 def _remaining(standing: Standing, ending: Ending) -> str:
     return format_usd(max(0, standing.left - ending.cost))
-
-
-def _reset_ms(standing: Standing, now_ms: int) -> int | None:
-    window = standing.limit.window
-    used = [period for period, amounts in standing.periods.items() if any(amounts)]
-    return window.leaves_at_ms(min(used, default=window.period(now_ms)))
