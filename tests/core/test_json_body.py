@@ -155,6 +155,12 @@ def test_a_large_body_with_a_suspicious_key_is_not_read_twice() -> None:
         READER.read(b'{"model":"a","x":1,"x":2,"y":"' + b"y" * 300_000 + b'"}')
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_large_body_without_one_is_read(indent: int | None) -> None:
+    body = json.dumps({"a b": ["x y"] * 100_000, "model": "m", "é": None}, indent=indent, ensure_ascii=False)
+    assert READER.read(body.encode()).model == "m"
+
+
 _SPELLING = st.sampled_from(["plain", "escaped"])
 _MEMBER = st.tuples(
     st.sampled_from(["model", "n", "x", "é", "a b", 'q"\\', "\n"]),
