@@ -75,6 +75,7 @@ def test_the_position_is_said_and_the_content_is_not() -> None:
     ("body", "param", "message"),
     [
         (b"[]", None, "body: Expected `object`, got `array`"),
+        (b'"' + b"[" * 500 + b'"', None, "body: Expected `object`, got `str`"),
         (b"{}", None, "body: Object missing required field `model`"),
         (b'{"model":7}', "model", "model: Expected `str`, got `int`"),
         (b'{"model":null}', "model", "model: Expected `str`, got `null`"),
@@ -209,6 +210,8 @@ MIXED = (b'[{"k":', b"}]")
     ("body", "is_read"),
     [
         (deep(64), True),
+        (deep(63)[:-1] + b',"y":[[]],"z":[]}', True),
+        (deep(64)[:-1] + b',"y":[[]],"z":[]}', True),
         (deep(65), False),
         (deep(64, b'{"k":', b"}"), True),
         (deep(65, b'{"k":', b"}"), False),

@@ -149,7 +149,7 @@ def _check_depth(body: bytes) -> None:
     # Whatever it holds, this reads the body a fixed number of times; a pair of quotes without brackets says nothing.
     structure = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     steps = _STRING.sub(b"", structure).translate(_STEPS)
-    if b"\x01" * (DEPTH_MAX + 1) in steps or max(accumulate(memoryview(steps).cast("b"))) > DEPTH_MAX:
+    if b"\x01" * (DEPTH_MAX + 1) in steps or max(accumulate(memoryview(steps).cast("b")), default=0) > DEPTH_MAX:
         raise InvalidJson(f"The body is deeper than {DEPTH_MAX} levels.")
 
 
