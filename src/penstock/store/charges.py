@@ -8,7 +8,9 @@ from typing import Self
 
 from penstock.core.call import Basis, Ending
 from penstock.core.limits import LimitUnit
-from penstock.core.usage import Usage
+from penstock.core.money import PICO_PER_NANO
+from penstock.core.pricing import FIXED
+from penstock.core.usage import Unit, Usage
 
 _STATED = (Basis.REPORTED_COST, Basis.PROVIDER)
 
@@ -57,4 +59,5 @@ def charge(held: Charge, ending: Ending) -> Charge:
 def worst_case(held: Charge) -> Ending:
     """The ending of a hold whose process died: nobody knows better than what was held."""
     usage = Usage(input=held.tokens_in, output=held.tokens_out)
-    return Ending(Basis.WORST_CASE, held.usd, usage, was_sent=True)
+    rates = {Unit.INPUT.value: 0, Unit.OUTPUT.value: 0, FIXED: held.usd * PICO_PER_NANO}
+    return Ending(Basis.WORST_CASE, held.usd, usage, was_sent=True, rates=rates, flags=("swept",))
