@@ -1,26 +1,34 @@
 """A meter watches an answer go by and ends with what the provider stated about it.
 
 It works on bytes and decodes JSON only where the dialect's usage key stands: JSON's escaping keeps a user's text from
-faking that key inside a string. A later statement replaces an earlier one field by field, never adds to it; a value
-that shrinks keeps its larger reading and is flagged (money.md, "What an answer costs"). A fault in metering never
-touches the bytes: what ``feed`` returns is what it was given, but for the one usage event that only we had asked for.
+faking that key inside a string, and only the top level of an event or answer is believed. A later statement replaces an
+earlier one field by field, never adds to it; a value that shrinks or makes no sense keeps its earlier reading and is
+flagged (money.md, "What an answer costs"). A fault in metering never touches the bytes: what ``feed`` returns is what
+it was given, but for the one usage event that only we had asked for.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from typing import TypeGuard
 
 import msgspec
 
 from penstock.core.provider import Dialect, Endpoint, JsonObject, Reading
-from penstock.core.sse import EventScanner, event_data
-from penstock.core.usage import COUNT_MAX
+from penstock.core.sse import EVENT_BYTES_MAX, EventScanner, event_data
+from penstock.core.usage import count
 
+# A body up to this size is held by the relay anyway, and kept here as the same bytes; of a larger one only the end.
+WHOLE_BYTES_MAX = 4 * 1024 * 1024
 _TAIL_BYTES = 256 * 1024
-_ANY_JSON = msgspec.json.Decoder(float_hook=Decimal)
-_OBJECT_SCANNER = json.JSONDecoder(parse_float=Decimal)
+# No statement is this large: a longer value is an answer's content, which tells us nothing.
+_VALUE_BYTES_MAX = 64 * 1024
+# Of so many places where a body's end has the key of its top level, one is the top level's.
+_PLACES_MAX = 8
+# Statements hold objects in one level; what is deeper is taken as it comes.
+_LEVELS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,8 @@ class Metered:
     """What is known of an answer once it has ended.
 
     ``is_complete``: the stream's last event, or a whole JSON body, was seen. ``is_final``: the statement belongs to
-    the end of the output, so nothing that was delivered is missing from it.
+    the end of the output, so nothing that was delivered is missing from it. ``ends_event``: the stream's last event has
+    its blank line, so that what we add behind it stands alone.
     """
 
     reading: Reading | None
@@ -38,6 +47,7 @@ class Metered:
     bytes_out: int
     flags: tuple[str, ...] = ()
     has_error_event: bool = False
+    ends_event: bool = True
 
 
 class StreamMeter:
@@ -69,16 +79,20 @@ class StreamMeter:
         """Take what the provider sent; returns what to relay now."""
         self.bytes_out += len(data)
         # Most reads are whole events of plain text: three searches instead of cutting and decoding them.
-        if not self._scanner.tail and self._model is not None and data.endswith(b"\n\n") and not self._is_telling(data):
+        if (
+            self._scanner.is_between_events
+            and self._model is not None
+            and data.endswith(b"\n\n")
+            and not self._is_telling(data)
+        ):
             return data
-        events = self._scanner.feed(data)
-        kept = [event for event in events if not self._watch(event)]
+        kept = [event for event in self._scanner.feed(data) if not self._watch(event)]
         return b"".join(kept) if self._drops_usage else data
 
     def finish(self) -> tuple[bytes, Metered]:
         """The rest to relay, and the result. A last event without its blank line is metered all the same."""
-        rest, self._scanner.tail = self._scanner.tail, b""
-        is_dropped = bool(rest) and self._watch(rest)
+        rest = self._scanner.take_rest()
+        is_dropped = self._watch(rest)
         metered = Metered(
             reading=None if self._statement is None else self._dialect.read_usage(self._statement),
             is_final=self._is_final,
@@ -87,6 +101,7 @@ class StreamMeter:
             bytes_out=self.bytes_out,
             flags=tuple(sorted(self._flags)),
             has_error_event=self._error_seen,
+            ends_event=not rest,
         )
         return (rest if self._drops_usage and not is_dropped else b""), metered
 
@@ -107,22 +122,30 @@ class StreamMeter:
             return False
         value = _decode_object(data)
         if value is None:
+            # An event without its line's end was cut off: that it is no JSON says nothing more.
+            if data and event.endswith((b"\n", b"\r")):
+                self._flags.add("event_malformed")
             return False
+        return self._learn(value)
+
+    def _learn(self, value: JsonObject) -> bool:
         if self._end is not None and value.get("type") == self._end.decode():
             self._is_complete = True
         self._model = self._dialect.find_model(value) or self._model
-        self._error_seen = self._error_seen or self._dialect.is_error_event(value)
+        is_error = self._dialect.is_error_event(value)
+        self._error_seen = self._error_seen or is_error
         statement = self._dialect.find_usage(value)
         if statement is None:
             return False
         self._statement, flags = merge_statements(self._statement, statement)
         self._flags |= flags
         self._is_final = self._dialect.is_final(value)
-        return self._drops_usage and value.get("choices") == []
+        is_only_usage = value.get("choices") == [] and isinstance(value.get("usage"), Mapping) and not is_error
+        return self._drops_usage and is_only_usage
 
 
 class BodyMeter:
-    """For an answer that is one JSON document; of one above ``_TAIL_BYTES`` only the end is kept and searched."""
+    """For an answer that is one JSON document; of one above ``WHOLE_BYTES_MAX`` only the end is kept and searched."""
 
     __slots__ = ("_dialect", "_is_whole", "_parts", "_size", "bytes_out")
 
@@ -138,7 +161,7 @@ class BodyMeter:
         self.bytes_out += len(data)
         self._parts.append(data)
         self._size += len(data)
-        if self._size > 2 * _TAIL_BYTES and len(self._parts) > 1:
+        if self._size > (WHOLE_BYTES_MAX if self._is_whole else 2 * _TAIL_BYTES):
             tail = b"".join(self._parts)[-_TAIL_BYTES:]
             self._parts, self._size, self._is_whole = [tail], len(tail), False
         return data
@@ -146,7 +169,7 @@ class BodyMeter:
     def finish(self, *, is_complete: bool) -> Metered:
         """The result; ``is_complete``: the body ended as its framing promised."""
         body = b"".join(self._parts)
-        value = _decode_object(body) if self._is_whole else _last_statement(self._dialect, body)
+        value = _decode_object(body, _VALUE_BYTES_MAX) if self._is_whole else _find_at_end(self._dialect, body)
         if value is None:
             return Metered(None, False, is_complete, None, self.bytes_out, ("answer_malformed",))
         statement = self._dialect.find_usage(value)
@@ -161,56 +184,102 @@ class BodyMeter:
         )
 
 
-def merge_statements(old: JsonObject | None, new: JsonObject) -> tuple[dict[str, object], set[str]]:
-    """Lay a statement over an earlier one: the last value of each field wins, but never a smaller or senseless count."""
+def merge_statements(
+    old: JsonObject | None, new: JsonObject, levels: int = _LEVELS_MAX
+) -> tuple[dict[str, object], set[str]]:
+    """Lay a statement over an earlier one: the last of each field wins, but never a smaller or senseless count."""
     merged: dict[str, object] = dict(old or {})
     flags: set[str] = set()
     for name, value in new.items():
         before = merged.get(name)
-        if isinstance(value, Mapping):
-            merged[name], nested = merge_statements(before if isinstance(before, Mapping) else None, value)
-            flags |= nested
-        elif not _is_sensible(value):
-            flags.add("usage_malformed")
-        elif _is_number(before) and _is_number(value) and before > value:  # type: ignore[operator]
-            flags.add("usage_decreased")
-        elif value is not None or before is None:
-            merged[name] = value
+        if isinstance(value, Mapping) and levels > 1 and (before is None or isinstance(before, Mapping)):
+            merged[name], odd = merge_statements(before, value, levels - 1)
+        else:
+            merged[name], odd = _later(name, before, value)
+        flags |= odd
     return merged, flags
 
 
-def _is_number(value: object) -> bool:
+def _later(name: str, before: object, value: object) -> tuple[object, set[str]]:
+    """The value that counts of two, and what is odd about the later one.
+
+    A senseless value stays where it is the first: the dialect must see that there is none to rely on.
+    """
+    if value is None:
+        return before, set()
+    if not _is_sensible(name, value):
+        return (value if before is None else before), {"usage_malformed"}
+    if before is None or not _is_sensible(name, before):
+        return value, set()
+    if _is_number(before) is not _is_number(value) or isinstance(before, Mapping) is not isinstance(value, Mapping):
+        return before, {"usage_malformed"}
+    if _is_number(before) and _is_number(value) and value < before:
+        return before, {"usage_decreased"}
+    return value, set()
+
+
+def _is_number(value: object) -> TypeGuard[int | Decimal]:
     return isinstance(value, int | Decimal) and not isinstance(value, bool)
 
 
-def _is_sensible(value: object) -> bool:
-    if isinstance(value, bool):
-        return True
-    if isinstance(value, int):
-        return 0 <= value
-    if isinstance(value, Decimal):
-        return value.is_finite() and 0 <= value <= COUNT_MAX
-    return True
+def _is_sensible(name: str, value: object) -> bool:
+    """Tokens are counts; any other number must be finite and not below 0. A cost in small coin may pass 1e9."""
+    if name.endswith("tokens") and not isinstance(value, Mapping):
+        return count(value) is not None
+    return not _is_number(value) or (Decimal(value).is_finite() and value >= 0)
 
 
-def _decode_object(body: bytes) -> dict[str, object] | None:
+def _decode_object(data: bytes, value_bytes_max: int = EVENT_BYTES_MAX) -> dict[str, object] | None:
+    """The values of a JSON object but for the longer ones, which are no statement; None if it is no object."""
     try:
-        value = _ANY_JSON.decode(body)
+        fields = _FIELDS.decode(data)
+        return {name: _VALUE.decode(raw) for name, raw in fields.items() if len(bytes(raw)) <= value_bytes_max}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_leniently(data)
+
+
+def _decode_leniently(data: bytes) -> dict[str, object] | None:
+    """The same where only a text is broken: half a character, a lone surrogate, NaN. Such an answer costs no less."""
+    try:
+        value = _LENIENT.decode(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def _last_statement(dialect: Dialect, tail: bytes) -> dict[str, object] | None:
-    start = tail.rfind(dialect.usage_key)
-    match = _usage_pattern(dialect).match(tail, start) if start >= 0 else None
-    if match is None:
-        return None
+def _decimal(text: str) -> Decimal:
     try:
-        value, _ = _OBJECT_SCANNER.raw_decode(tail[match.end() - 1 :].decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return {dialect.usage_key.decode().strip('"'): value}
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        return Decimal("NaN")
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUE = msgspec.json.Decoder(float_hook=_decimal)
+_LENIENT = json.JSONDecoder(parse_float=_decimal, parse_constant=_decimal, strict=False)
+
+
+def _find_at_end(dialect: Dialect, tail: bytes) -> dict[str, object] | None:
+    """Usage and model of a document of which only the end is there; None without usage at its top level."""
+    statement = _members_from(dialect.usage_key, tail)
+    return None if statement is None else {**(_members_from(b'"model"', tail) or {}), **statement}
+
+
+def _members_from(key: bytes, tail: bytes) -> dict[str, object] | None:
+    """The members of the outermost object from the last of that key on.
+
+    Behind a brace of our own only what belongs to the outermost object is whole again: a key further inside leaves a
+    closing bracket too many. So what a model writes into the arguments of a tool is never taken for a statement.
+    """
+    start = len(tail)
+    for _ in range(_PLACES_MAX):
+        start = tail.rfind(key, 0, start)
+        if start < 0:
+            return None
+        members = _decode_object(b"{" + tail[start:], _VALUE_BYTES_MAX)
+        if members is not None:
+            return members
+    return None
 
 
 def _usage_pattern(dialect: Dialect) -> re.Pattern[bytes]:
