@@ -7,7 +7,7 @@ keys", "Model names").
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotFound, UnknownRoute
@@ -28,6 +28,11 @@ class Route:
     endpoint: Endpoint
     tail: str
     model: str | None = None
+
+    def at(self, provider: Provider) -> "Route":
+        """The same operation at the provider that was chosen, whose dialect may write a cap into another field."""
+        endpoint = next(e for e in provider.dialect.endpoints if e.name == self.endpoint.name)
+        return replace(self, provider=provider, dialect=provider.dialect, endpoint=endpoint)
 
 
 def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: Sequence[Dialect]) -> Route:
