@@ -1,7 +1,8 @@
 """What the store offers, in the shapes that authenticators and pages ask for: asynchronous, and in their own words."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -38,15 +39,14 @@ class AccountsReader:
         return await asyncio.to_thread(self._find_subject, email)
 
     def _find_key(self, kid: str) -> KeyRecord | None:
-        try:
+        with _readable():
             self._refresh()
             return self._accounts.find_key(kid)
-        except SQLAlchemyError as exc:
-            raise StoreUnavailable("The accounts cannot be read.", retry_after_s=5) from exc
 
     def _find_subject(self, email: str) -> Subject | None:
-        self._refresh()
-        person = self._accounts.find_person(email)
+        with _readable():
+            self._refresh()
+            person = self._accounts.find_person(email)
         if person is None:
             return None
         policy = match_policy(person.email, person.policy, self._policies)
@@ -57,6 +57,14 @@ class AccountsReader:
         if now_ms - self._read_at_ms >= POLICIES_MS:
             self._policies = (*self._from_settings, *self._accounts.policies())
             self._read_at_ms = now_ms
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        raise StoreUnavailable("The accounts cannot be read.", retry_after_s=5) from exc
 
 
 class UsageReader:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.adapters import AccountsReader, UsageReader
@@ -38,8 +37,10 @@ from penstock.settings import ProviderSettings, Settings
 from penstock.store.accounts import Accounts
 from penstock.store.engine import Database, open_database
 from penstock.store.ledger import SqlLedger
+from penstock.store.migrations import find_version
 from penstock.store.price_import import import_genai_prices
 from penstock.store.prices import PriceBooks
+from penstock.store.schema import HEAD
 from penstock.store.usage import UsageQueries
 from penstock.web.health import Check, Health
 from penstock.web.models_api import ModelsApi
@@ -214,7 +215,7 @@ async def _start_demo(stack: AsyncExitStack, clock: Clock) -> Provider:
 
 def _checks(stores: Stores, providers: Mapping[str, Provider]) -> dict[str, Check]:
     async def database() -> bool:
-        return await asyncio.to_thread(_answers, stores.database)
+        return await asyncio.to_thread(_is_up_to_date, stores.database)
 
     async def has_providers() -> bool:
         return bool(providers)
@@ -222,9 +223,9 @@ def _checks(stores: Stores, providers: Mapping[str, Provider]) -> dict[str, Chec
     return {"database": database, "providers": has_providers}
 
 
-def _answers(database: Database) -> bool:
+def _is_up_to_date(database: Database) -> bool:
     try:
         with database.reading() as connection:
-            return bool(connection.execute(select(1)).scalar_one())
+            return find_version(connection) == HEAD
     except SQLAlchemyError:
         return False

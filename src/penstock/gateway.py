@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock.admission import Admission, Plan, Rules
+from penstock.auth.credentials import without_credential
 from penstock.core.annotations import admission_headers, cost_comment, cost_headers
 from penstock.core.call import (
     Basis,
@@ -183,7 +184,7 @@ def _outbound(plan: Plan, inbound: Inbound) -> Outbound:
     provider, endpoint = plan.provider, plan.route.endpoint
     dialect = provider.dialect
     key = None if provider.key is None else dialect.key_prefix + provider.key
-    query = _without_key(inbound.query)
+    query = without_credential(inbound.query)
     body = plan.body
     if plan.asked is not None:
         body = dialect.prepare(endpoint, body, plan.asked, plan.changes)
@@ -220,8 +221,3 @@ def _ending(plan: Plan, charge: Charge, outcome: Outcome, inbound: Inbound, rela
 
 def _since_ms(inbound: Inbound, at_s: float) -> int:
     return round((at_s - inbound.received_s) * 1000)
-
-
-def _without_key(query: str) -> str:
-    """The query as it goes up: without the parameter in which Gemini's clients put their key."""
-    return "&".join(part for part in query.split("&") if not part.startswith("key="))

@@ -43,7 +43,7 @@ class RawClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave as a browser tab does: with a reset, so that the server knows at once. FIN alone may be half a close."""
+        """Leave with a reset, so that the server knows at once: FIN alone may be half a close."""
         connection = self._writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()

@@ -57,8 +57,8 @@ class Rig:
             )
             return await client.read_answer()
 
-    async def chat(self, **fields: object) -> Answer:
-        return await self.post("/lab/chat/completions", chat_body(**fields))
+    async def chat(self, model: str = "priced", **fields: object) -> Answer:
+        return await self.post("/lab/chat/completions", chat_body(model=model, **fields))
 
     def with_key(self, headers: dict[str, str]) -> dict[str, str]:
         return {
@@ -77,9 +77,9 @@ class Rig:
         return verify(self.stores.database)
 
 
-def chat_body(*, model: str = "priced", text: str = "What is 2 + 2?", **fields: object) -> dict[str, object]:
+def chat_body(*, model: str = "priced", **fields: object) -> dict[str, object]:
     """The body of a chat completion."""
-    return {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+    return {"model": model, "messages": [{"role": "user", "content": "What is 2 + 2?"}], **fields}
 
 
 @asynccontextmanager

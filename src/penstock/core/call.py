@@ -17,6 +17,9 @@ from penstock.core.usage import Usage
 
 Header = tuple[bytes, bytes]
 
+INBOUND_EXTENSION = "penstock.inbound"
+"""Where the bridge to ASGI leaves the Inbound in a scope's extensions, as ASGI has no word for some of it."""
+
 
 @dataclass(slots=True)
 class Inbound:

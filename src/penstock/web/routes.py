@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from penstock.core.call import Authenticator, Inbound
+from penstock.core.call import INBOUND_EXTENSION, Authenticator, Inbound
 from penstock.core.errors import GatewayError, MethodNotAllowed, Unauthenticated, UnknownRoute
 from penstock.core.identity import Principal
 from penstock.web.answers import error_answer
@@ -22,9 +22,6 @@ from penstock.web.health import Health
 from penstock.web.models_api import ModelsApi
 from penstock.web.usage_api import UsageApi
 from penstock.web.visit import Visit
-
-# Where the bridge to ASGI leaves the request as the server read it.
-INBOUND_EXTENSION = "penstock.inbound"
 
 
 @dataclass(frozen=True, slots=True)
