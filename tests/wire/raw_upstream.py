@@ -186,12 +186,16 @@ def then(data: bytes, *, ending: str) -> Script:
 
 @contextlib.asynccontextmanager
 async def closing(upstream: Upstream) -> AsyncIterator[Upstream]:
+    """Closes it, and fails where the loop was told of an error: a transport swallows what its protocol raises."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     try:
         yield upstream
     finally:
         async with asyncio.timeout(PATIENCE_S):
             await upstream.close()
         assert upstream.open_sockets == 0
+    assert errors == []
 
 
 async def local_resolve(host: str, port: int) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from penstock.core.call import FaultKind, UpstreamFault
-from penstock.core.errors import AddressNotAllowed
+from penstock.core.errors import AddressNotAllowed, ShuttingDown
 from penstock.core.provider import Origin, Timeouts
 from penstock.wire.upstream import Upstream
 from tests.wire.raw_upstream import (
@@ -64,8 +64,21 @@ async def test_dialling_has_a_deadline_of_its_own(clock: Clock) -> None:
         await asyncio.sleep(0)
         assert not dialling.done()
         upstream.sweep(clock.now_s + 5)
+        await asyncio.sleep(0)
         upstream.sweep(clock.now_s + 5)
         assert (await dialling).fault.kind is FaultKind.CONNECT_TIMEOUT
+
+
+async def test_close_does_not_wait_for_a_dial_that_hangs(clock: Clock) -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    async with closing(Upstream(clock=clock, resolve=resolve)) as upstream:
+        sending = asyncio.create_task(upstream.send(outbound(Origin("http", "slow.test", 80)), Sink()))
+        await until(lambda: upstream.open_sockets == 1)
+    with pytest.raises(ShuttingDown):
+        await sending
 
 
 async def test_the_next_address_is_tried_where_one_refuses(clock: Clock) -> None:

@@ -341,6 +341,18 @@ async def test_close_ends_every_exchange_and_every_socket(clock: Clock) -> None:
             await upstream.send(outbound(quick.origin), Sink())
 
 
+async def test_close_ends_a_send_wherever_its_dial_is(clock: Clock) -> None:
+    async with RawUpstream(silent) as server:
+        for turns in range(12):
+            async with closing(Upstream(clock=clock)) as upstream:
+                sink = Sink()
+                sending = asyncio.create_task(upstream.send(outbound(server.origin), sink))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            result = (await asyncio.gather(sending, return_exceptions=True))[0]
+            assert isinstance(result, ShuttingDown) or (sink.fault and sink.fault.kind is FaultKind.CANCELLED)
+
+
 async def test_proxies_of_the_environment_are_not_used(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")

@@ -14,6 +14,7 @@ from tests.wire.raw_upstream import (
     RawUpstream,
     Sink,
     outbound,
+    silent,
     then,
     until,
 )
@@ -85,3 +86,14 @@ async def test_a_request_that_nobody_reads_was_not_sent(upstream: Upstream, cloc
         upstream.sweep(clock.now_s + 600)
         assert sink.fault is not None
         assert (sink.fault.kind, sink.fault.was_sent) == (FaultKind.HEAD_TIMEOUT, False)
+
+
+async def test_the_sweep_comes_by_itself_again_and_again(upstream: Upstream, clock: Clock) -> None:
+    async with RawUpstream(silent) as server:
+        for _ in range(2):
+            sink = Sink()
+            await upstream.send(outbound(server.origin), sink)
+            clock.now_s += 600
+            await sink.ended()
+            assert sink.fault is not None
+            assert sink.fault.kind is FaultKind.HEAD_TIMEOUT

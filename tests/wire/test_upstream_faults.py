@@ -63,6 +63,18 @@ async def test_a_connection_lost_before_the_head_is_lost(upstream: Upstream, nam
         await until(lambda: upstream.open_sockets == 0)
 
 
+async def test_an_end_while_nobody_reads_our_request_closes_the_socket(upstream: Upstream) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.write_eof()
+
+    async with RawUpstream(script) as server:
+        sink = await call(upstream, outbound(server.origin, body=LARGE))
+        assert sink.fault is not None
+        assert (sink.fault.kind, sink.fault.was_sent) == (FaultKind.LOST, False)
+        await until(lambda: upstream.open_sockets == 0)
+
+
 async def test_a_reset_before_the_request_is_written_was_not_sent(upstream: Upstream) -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")

@@ -69,15 +69,13 @@ class UpstreamExchange:
         "_reader",
         "_sink",
         "_was_sent",
-        "is_ended",
         "outbound",
     )
 
     def __init__(self, outbound: Outbound, sink: AnswerSink, owner: ExchangeOwner, clock: Callable[[], float]) -> None:
         self.outbound = outbound
-        self.is_ended = False
         self._head = request_head(outbound)
-        self._sink = sink
+        self._sink: AnswerSink = sink
         self._owner = owner
         self._clock = clock
         self._connection: UpstreamConnection | None = None
@@ -89,6 +87,10 @@ class UpstreamExchange:
         self._has_head = False
         self._is_paused = False
         self._was_sent = False
+
+    @property
+    def is_ended(self) -> bool:
+        return self._sink is _NOBODY
 
     @property
     def was_sent(self) -> bool:
@@ -151,10 +153,7 @@ class UpstreamExchange:
         self.end(Fault(kind, was_sent=self.was_sent, detail=detail))
 
     def end(self, fault: Fault | None) -> None:
-        """The only end. The connection goes back first, so that whoever hears of the end can use it."""
-        if self.is_ended:
-            return
-        self.is_ended = True
+        """The only end; a second one reaches nobody. The connection goes back first: the next call may want it."""
         sink, self._sink = self._sink, _NOBODY
         connection, self._connection = self._connection, None
         # An answer may end before its request has left us: what is left of it would run into the next one.

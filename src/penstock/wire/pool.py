@@ -19,8 +19,8 @@ PoolKey = tuple[Origin, bool]
 class PoolLimits:
     """Connections in all, idle ones per origin, and how many seconds one may be idle."""
 
-    connections_max: int = 4096
-    idle_per_origin: int = 128
+    connections_max: int = 10_000
+    idle_per_origin: int = 1024
     idle_s: float = 60.0
 
 

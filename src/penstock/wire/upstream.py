@@ -95,7 +95,7 @@ class Upstream:
         self._exchanges.discard(exchange)
         if connection is None:
             return
-        if is_reusable and not self._is_closed and connection.is_open:
+        if is_reusable and not self._is_closed:
             self._keep(connection)
         else:
             connection.discard()

@@ -56,7 +56,6 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, receiver: Receiver, head: bytes, body: bytes) -> None:
         """Write a request and hand what comes back to the receiver."""
         self._receiver = receiver
-        self.is_flushed = True
         if self._is_tls and len(body) > 1:
             # TLS takes everything at once and reports only what waits behind bytes that the socket did not take. So the
             # last byte goes alone: it is what waits.
@@ -65,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
         if self._transport.is_closing():
+            # The write itself failed; nothing of it is kept, so nothing will be reported.
             self.is_flushed = False
 
     def release(self) -> None:
@@ -100,9 +100,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         # With TLS this is the peer's goodbye (close_notify); plain asyncio also comes here where it is missing.
-        self._stop()
         self._tell_closed(is_end=True)
-        self._transport.abort()
+        self.discard()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._stop()
