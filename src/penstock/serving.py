@@ -40,7 +40,8 @@ async def _serve(settings: Settings) -> None:
     try:
         first_key = stores.accounts.start_first_time(has_policies=bool(settings.policies))
         async with running(settings, stores, Surroundings(out)) as gateway:
-            log.info("started", url=settings.public_url, version=__version__, took_ms=now_ms() - started_ms)
+            took_ms = now_ms() - started_ms
+            log.info("started", url=settings.public_url, port=gateway.server.port, version=__version__, took_ms=took_ms)
             if first_key is not None:
                 _show_first_key(settings, first_key)
             await _until_told_to_stop(gateway, settings.drain_grace_s, log)

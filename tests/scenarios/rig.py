@@ -82,15 +82,20 @@ def chat_body(*, model: str = "priced", **fields: object) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": "What is 2 + 2?"}], **fields}
 
 
+def settings_file(folder: Path, upstream_port: int, limits: Sequence[str] = (), *, lab: str = "") -> Path:
+    """The penstock.toml of a rig, with everything in its folder."""
+    file = folder / "penstock.toml"
+    file.write_text(_TOML.format(folder=folder, port=upstream_port, limits=json.dumps(list(limits)), lab=lab))
+    return file
+
+
 @asynccontextmanager
 async def rig(
     folder: Path, upstream_port: int, limits: Sequence[str] = (), *, clock: Clock | None = None, lab: str = ""
 ) -> AsyncIterator[Rig]:
     """A gateway in front of a provider on that port. ``lab`` are further settings of the provider."""
     clock = clock or Clock()
-    file = folder / "penstock.toml"
-    file.write_text(_TOML.format(folder=folder, port=upstream_port, limits=json.dumps(list(limits)), lab=lab))
-    read = load(file, {}, None, BUILT_IN, DIALECTS)
+    read = load(settings_file(folder, upstream_port, limits, lab=lab), {}, None, BUILT_IN, DIALECTS)
     stores = open_stores(read, clock)
     key, _ = stores.accounts.create_key(NewKey(email=PERSON))
     log = io.BytesIO()
