@@ -67,7 +67,8 @@ class Batch:
         for conclusion in conclusions:
             if conclusion.hold_id in kept:
                 self._conclude(kept[conclusion.hold_id], conclusion)
-        buckets.load((subject for request in reservations for subject in request.subjects), self.now_ms)
+        subjects = {id(request.subjects): request.subjects for request in reservations}
+        buckets.load((subject for group in subjects.values() for subject in group), self.now_ms)
         for request in reservations:
             self.answers[request.id] = self._reserve(buckets, request)
         for conclusion in conclusions:

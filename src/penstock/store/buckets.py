@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
-from penstock.core.limits import Amounts, LimitUnit, Standing, Subject
-from penstock.core.windows import DAY, LIFETIME, Window
+from penstock.core.limits import Amounts, Limit, LimitUnit, Standing, Subject
+from penstock.core.windows import DAY, LIFETIME
 from penstock.store.schema import bucket
 
 Key = tuple[str, str, str]
@@ -33,6 +33,15 @@ class Bucket:
         self.is_changed = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The buckets of some subjects: those that a hold touches, by unit, and those that each limit looks at."""
+
+    subjects: Sequence[Subject]
+    touched: dict[str, list[Bucket]]
+    watched: list[tuple[str, Limit, list[Bucket]]]
+
+
 class Buckets:
     """Those that a batch may touch. ``load`` reads them, ``save`` writes what has changed and numbers the new ones."""
 
@@ -40,6 +49,7 @@ class Buckets:
         self._connection = connection
         self._by_key: dict[Key, Bucket] = {}
         self._by_id: dict[int, Bucket] = {}
+        self._accounts: dict[int, _Account] = {}
 
     def load(self, subjects: Iterable[Subject], now_ms: int) -> None:
         """Read every bucket that the limits of these subjects look at, and those that each hold touches."""
@@ -65,30 +75,20 @@ class Buckets:
         if missing:
             self._read(bucket.c.id.in_(missing))
 
-    def standing(self, subject: Subject, window: Window, unit: LimitUnit, now_ms: int) -> dict[str, tuple[int, int]]:
-        """(settled, held) by period of a window."""
-        first, last = window.span(now_ms)
-        found = {}
-        for (name, of_unit, period), row in self._by_key.items():
-            if name == subject.name and of_unit == unit.value and first <= period <= last:
-                found[period] = (row.settled, row.held)
-        return found
-
     def standings(self, subjects: Sequence[Subject], now_ms: int) -> list[Standing]:
         """Where the subjects stand against each of their limits."""
         return [
-            Standing(subject.name, limit, self.standing(subject, limit.window, limit.unit, now_ms))
-            for subject in subjects
-            for limit in subject.limits
+            Standing(name, limit, {row.key[2]: (row.settled, row.held) for row in rows})
+            for name, limit, rows in self._account(subjects, now_ms).watched
         ]
 
     def hold(self, subjects: Sequence[Subject], amounts: Amounts, now_ms: int) -> dict[str, list[Bucket]]:
         """Add the amounts to every bucket that counts them; the buckets by unit."""
-        touched: dict[str, list[Bucket]] = {}
-        for unit, keys in _keys(subjects, now_ms).items():
-            touched[unit.value] = [self._get(key) for key in keys]
-            for row in touched[unit.value]:
-                row.add(held=amounts.of(unit))
+        touched = self._account(subjects, now_ms).touched
+        for unit, rows in touched.items():
+            amount = amounts.of(LimitUnit(unit))
+            for row in rows:
+                row.add(held=amount)
         return touched
 
     def find(self, number: int) -> Bucket:
@@ -109,6 +109,26 @@ class Buckets:
                     self._by_id[number] = row
             row.is_changed = False
 
+    def _account(self, subjects: Sequence[Subject], now_ms: int) -> _Account:
+        """Found once a batch for the same subjects; the next of their calls costs one look-up by identity."""
+        found = self._accounts.get(id(subjects))
+        if found is None:
+            touched = {unit: [self._get(key) for key in keys] for unit, keys in _keys(subjects, now_ms).items()}
+            watched = [
+                (subject.name, limit, self._window(subject.name, limit, now_ms))
+                for subject in subjects
+                for limit in subject.limits
+            ]
+            found = self._accounts[id(subjects)] = _Account(subjects, touched, watched)
+        return found
+
+    def _window(self, subject: str, limit: Limit, now_ms: int) -> list[Bucket]:
+        first, last = limit.window.span(now_ms)
+        unit = limit.unit.value
+        return [
+            row for key, row in self._by_key.items() if key[0] == subject and key[1] == unit and first <= key[2] <= last
+        ]
+
     def _get(self, key: Key) -> Bucket:
         row = self._by_key.get(key)
         if row is None:
@@ -128,12 +148,12 @@ _UPDATE = (
 )
 
 
-def _keys(subjects: Sequence[Subject], now_ms: int) -> Mapping[LimitUnit, list[Key]]:
+def _keys(subjects: Sequence[Subject], now_ms: int) -> Mapping[str, list[Key]]:
     """The buckets that a hold of these subjects touches, by unit."""
-    keys: dict[LimitUnit, dict[Key, None]] = {}
+    keys: dict[str, dict[Key, None]] = {}
     for subject in subjects:
         windows = [(LimitUnit.USD, DAY), (LimitUnit.USD, LIFETIME)]
         windows += [(limit.unit, limit.window) for limit in subject.limits]
         for unit, window in windows:
-            keys.setdefault(unit, {})[subject.name, unit.value, window.period(now_ms)] = None
+            keys.setdefault(unit.value, {})[subject.name, unit.value, window.period(now_ms)] = None
     return {unit: list(found) for unit, found in keys.items()}
