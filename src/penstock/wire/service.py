@@ -33,8 +33,8 @@ class ServerLimits:
     """
 
     connections: int = 10_000
-    surplus_connections: int = 256
     body_bytes_held: int = 512 * 1024 * 1024
+    surplus_connections: int = 256
     head_s: float = 10.0
     body_s: float = 30.0
     body_bytes_per_s: int = 64 * 1024
