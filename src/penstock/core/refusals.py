@@ -4,6 +4,7 @@ Dollar amounts are decimal text, counts are numbers, times are ISO 8601 in UTC (
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from penstock.core.errors import BudgetExceeded, BudgetHeld, LimitExceeded, RateLimited
 from penstock.core.limits import LimitUnit, Refused
@@ -21,6 +22,7 @@ def refusal(refused: Refused, now_ms: int) -> LimitExceeded:
     )
 
 
+@lru_cache(maxsize=256)  # The same few resets stand on every answer.
 def iso_time(at_ms: int) -> str:
     """Epoch milliseconds as ``2026-11-22T00:00:00Z``, rounded up to the second."""
     return datetime.fromtimestamp(-(-at_ms // 1000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
