@@ -172,6 +172,7 @@ def test_memory_is_bounded_by_what_is_kept() -> None:
         ({"a": 3}, {"a": "4"}, {"a": 3}, {"usage_malformed"}),
         ({"time": Decimal("0.5")}, {"time": Decimal("0.25")}, {"time": Decimal("0.5")}, {"usage_decreased"}),
         ({"time": Decimal("0.5")}, {"time": 1}, {"time": 1}, set()),
+        ({}, {"time": 0, "x_tokens": 0}, {"time": 0, "x_tokens": 0}, set()),
         ({}, {"time": Decimal("NaN")}, {"time": Decimal("NaN")}, {"usage_malformed"}),
         ({"x_tokens": 3}, {"x_tokens": -1}, {"x_tokens": 3}, {"usage_malformed"}),
         ({"x_tokens": 3}, {"x_tokens": "4"}, {"x_tokens": 3}, {"usage_malformed"}),

@@ -1,5 +1,6 @@
 """Streams as providers send them, written by hand: where each states its usage is in clients.md 4."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -54,7 +55,8 @@ BROKEN = b'data: {"usage":{"prompt_tokens":1\n\n'
 
 START = b"""event: message_start
 data: {"type":"message_start","message":{"model":"m-1","usage":{"input_tokens":7,"cache_read_input_tokens":5,
-data: "cache_creation_input_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":2},"output_tokens":1}}}
+data: "cache_creation_input_tokens":3,"cache_creation":{"ephemeral_5m_input_tokens":1,
+data: "ephemeral_1h_input_tokens":2},"output_tokens":1}}}
 
 event: ping
 data: {"type": "ping"}
@@ -222,6 +224,13 @@ def test_the_end_is_known_as_soon_as_it_has_gone_by() -> None:
     assert not meter.is_complete
     meter.feed(DONE)
     assert meter.is_complete
+
+
+@pytest.mark.parametrize(("sent", "is_complete"), [(TEXT + ONLY_USAGE, True), (TEXT, False), (TEXT + FAILED, False)])
+def test_where_no_event_marks_the_end_a_final_statement_does(sent: bytes, *, is_complete: bool) -> None:
+    meter = StreamMeter(COMPATIBLE, replace(COMPATIBLE.endpoints[0], stream_end=None), drops_usage=False)
+    meter.feed(sent)
+    assert meter.finish()[1].is_complete is is_complete
 
 
 FAKES = [

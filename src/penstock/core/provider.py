@@ -10,6 +10,8 @@ from enum import StrEnum
 from penstock.core.usage import Usage
 
 JsonObject = Mapping[str, object]
+# Longer than any model's name: what is longer is not worth a look-up.
+MODEL_NAME_MAX = 256
 
 
 class EndpointKind(StrEnum):

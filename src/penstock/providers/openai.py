@@ -8,44 +8,76 @@ is inside ``completion_tokens``.
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Annotated
 
 import msgspec
 
-from penstock.core.errors import InvalidRequest
-from penstock.core.json_body import BodyReader, edit_object
-from penstock.core.provider import Asked, Changes, Dialect, Endpoint, EndpointKind, JsonObject, Reading, service_tier
-from penstock.core.usage import Usage, count
+from penstock.core.errors import InvalidRequest, Unbounded
+from penstock.core.json_body import BodyReader, edit_object, fields_of, plainly_spelled
+from penstock.core.provider import (
+    MODEL_NAME_MAX,
+    Asked,
+    Changes,
+    Dialect,
+    Endpoint,
+    EndpointKind,
+    JsonObject,
+    Reading,
+    service_tier,
+)
+from penstock.core.usage import COUNT_MAX, Usage, count
 
 # The dearest inline image that is documented: gpt-4o-mini at high detail, 2,833 + 5,667 for each of 8 tiles.
 IMAGE_TOKENS_MAX = 48_169
 # Nothing states how often a model may search for one answer; more than this has not been seen.
 SEARCHES_MAX = 20
+# More models than this to fall back on are no fallback but a flood of look-ups.
+_FALLBACKS_MAX = 16
 _CAP_FIELDS = ("max_completion_tokens", "max_tokens")
-_REMOTE_URL = re.compile(rb'"url"\s*:\s*"(?!data:)')
-_STORED_INPUT = (b'"file"', b'"file_id"', b'"file_data"', b'"video_url"')
+# What llama.cpp and its like put before max_tokens and n: a cap that we would not see.
+_RIVAL_FIELDS = ("n_predict", "n_cmpl", "num_predict", "max_new_tokens", "auto_max_new_tokens")
+_CALLERS_TOOLS = (None, "function", "custom")
+_IMAGE = re.compile(rb'"image_url"\s*:')
+_REMOTE_URL = re.compile(rb'"(?:image_)?url"\s*:\s*"(?!data:)')
+_STORED_INPUT = re.compile(rb'"(?:file|file_id|file_data|video_url|audio_url|data_sources)"')
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MODEL_NAME_MAX)]
+_Names = Annotated[list[_Name], msgspec.Meta(max_length=_FALLBACKS_MAX)]
 
 
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class _Tool(msgspec.Struct):
+    type: str | None = None
+
+
 class _Body(msgspec.Struct):
     """What we decide on of a chat or legacy completion."""
 
-    model: str
+    model: _Name
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
     best_of: int | None = None
-    tools: list[msgspec.Raw] | None = None
+    tools: list[_Tool] | None = None
     functions: list[msgspec.Raw] | None = None
     response_format: object = None
+    prediction: object = None
     web_search_options: object = None
+    search_parameters: object = None
     plugins: list[msgspec.Raw] | None = None
-    models: list[str] | None = None
+    models: _Names | None = None
+    fallbacks: _Names | None = None
     prompt: object = None
+    n_predict: object = msgspec.UNSET
+    n_cmpl: object = msgspec.UNSET
+    num_predict: object = msgspec.UNSET
+    max_new_tokens: object = msgspec.UNSET
+    auto_max_new_tokens: object = msgspec.UNSET
 
 
 _READER = BodyReader(_Body)
@@ -53,26 +85,31 @@ _COMPLETION_DEFAULT_TOKENS = 16
 
 
 def read_request(endpoint: Endpoint, body: bytes) -> Asked:
-    """Raises InvalidJson or InvalidRequest."""
+    """Raises InvalidJson, InvalidRequest, or Unbounded for what bills more than any cap says."""
     asked = _READER.read(body)
-    caps = {cap for cap in (asked.max_tokens, asked.max_completion_tokens) if cap is not None}
-    if len(caps) > 1:
-        raise InvalidRequest("max_tokens and max_completion_tokens differ; send one of them.", param="max_tokens")
-    choices = max(_positive("n", asked.n) or 1, _positive("best_of", asked.best_of) or 1)
+    for name in _RIVAL_FIELDS:
+        if getattr(asked, name) is not msgspec.UNSET:
+            raise InvalidRequest(f"{name}: say max_tokens and n instead.", param=name)
+    if asked.prediction is not None:
+        raise Unbounded("prediction: what is predicted in vain is billed as output beyond the cap.", param="prediction")
+    choices = max(_at_least_1("n", asked.n) or 1, _at_least_1("best_of", asked.best_of) or 1)
     if endpoint.name == "completions":
         choices *= _prompts(asked.prompt)
+    models = (*(asked.models or ()), *(asked.fallbacks or ()))
+    runs_tools = _runs_tools(asked, models)
+    text = plainly_spelled(body)
     return Asked(
         model=asked.model,
         is_stream=bool(asked.stream),
-        output_tokens=_positive("max_tokens", caps.pop()) if caps else None,
+        output_tokens=_own_cap(endpoint, asked),
         choices=choices,
         has_tools=bool(asked.tools or asked.functions),
         is_structured=asked.response_format is not None,
-        has_hidden_input=_has_hidden_input(asked, body),
-        tool_uses=SEARCHES_MAX if asked.web_search_options is not None or asked.plugins else 0,
-        media_tokens=IMAGE_TOKENS_MAX * body.count(b'"image_url"'),
+        has_hidden_input=runs_tools or _refers_elsewhere(text),
+        tool_uses=SEARCHES_MAX if runs_tools else 0,
+        media_tokens=IMAGE_TOKENS_MAX * len(_IMAGE.findall(text)),
         wants_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
-        models=tuple(asked.models or ()),
+        models=models,
     )
 
 
@@ -81,13 +118,14 @@ def prepare(endpoint: Endpoint, body: bytes, asked: Asked, changes: Changes) -> 
     edits: dict[str, object] = {}
     if changes.model is not None:
         edits["model"] = changes.model
-    if changes.output_cap is not None:
-        own = _own_cap_fields(body) if asked.output_tokens is not None else []
-        edits |= dict.fromkeys(own or [str(endpoint.cap_field)], changes.output_cap)
+    if changes.output_cap is not None and endpoint.cap_field is not None:
+        fields = fields_of(body)
+        own = [name for name in _CAP_FIELDS if bytes(fields.get(name, b"null")) != b"null"]
+        edits |= dict.fromkeys(own or [endpoint.cap_field], changes.output_cap)
     if changes.ask_usage:
-        options = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("stream_options")
-        kept = msgspec.json.decode(options, type=dict[str, object] | None) if options is not None else None
-        edits["stream_options"] = {**(kept or {}), "include_usage": True}
+        options = bytes(fields_of(body).get("stream_options", b"null"))
+        kept = b"{}" if options == b"null" else options
+        edits["stream_options"] = msgspec.Raw(edit_object(kept, {"include_usage": True}))
     return edit_object(body, edits)
 
 
@@ -115,34 +153,47 @@ def is_final(value: JsonObject) -> bool:
 
 
 def read_usage(usage: JsonObject) -> Reading:
-    """Make OpenAI's overlapping counts disjoint. Where the total says more than the parts, the rest is output."""
+    """Make OpenAI's overlapping counts disjoint.
+
+    Where the total says more than the parts, it may be thoughts (xAI) or sound (Mistral) beside them; any other rest
+    is output.
+    """
     inside, outside = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
-    prompt, completion, total = (count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    stated = [count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total")]
+    prompt, completion, total = (number or 0 for number in stated)
+    rest = total - prompt - completion if None not in stated else 0
+    sound, thoughts = count(inside.get("audio_tokens")) or 0, count(outside.get("reasoning_tokens")) or 0
+    is_sound_beside, is_thought_beside = 0 < rest == sound, 0 < rest == thoughts
     # Sound that was cached stands in both counts; it is charged as sound, which is never cheaper.
-    audio_in = min(count(inside.get("audio_tokens")) or 0, prompt or 0)
+    audio_in = 0 if is_sound_beside else min(sound, prompt)
     cached = count(inside.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
-    cached = min(cached, (prompt or 0) - audio_in)
-    written = min(count(inside.get("cache_write_tokens")) or 0, (prompt or 0) - cached - audio_in)
-    audio_out = min(count(outside.get("audio_tokens")) or 0, completion or 0)
-    flags: tuple[str, ...] = ()
-    extra = 0
-    if None not in (prompt, completion, total) and (prompt or 0) + (completion or 0) != total:
-        extra, flags = max(0, (total or 0) - (prompt or 0) - (completion or 0)), ("usage_mismatch",)
+    cached = min(cached, prompt - audio_in)
+    written = min(count(inside.get("cache_write_tokens")) or 0, prompt - cached - audio_in)
+    audio_out = min(count(outside.get("audio_tokens")) or 0, completion)
+    is_explained = rest == 0 or is_sound_beside or is_thought_beside
     return Reading(
         usage=Usage(
-            input=(prompt or 0) - cached - audio_in - written,
+            input=prompt - cached - audio_in - written,
             cache_read=cached,
             cache_write=written,
-            audio_in=audio_in,
-            output=(completion or 0) - audio_out + extra,
+            audio_in=sound if is_sound_beside else audio_in,
+            output=completion - audio_out + (0 if is_explained else max(0, rest)),
+            reasoning=thoughts if is_thought_beside and not is_sound_beside else 0,
             audio_out=audio_out,
         ),
-        has_input=prompt is not None,
+        has_input=stated[0] is not None,
         # Embeddings and the like state no completion: a total that equals the prompt says that there is none.
-        has_output=completion is not None or (prompt is not None and total == prompt),
+        has_output=stated[1] is not None
+        or (usage.get("completion_tokens") is None and stated[0] == stated[2] is not None),
         properties=service_tier(usage),
-        flags=flags,
+        flags=() if is_explained else ("usage_mismatch",),
     )
+
+
+def _is_all_input(usage: JsonObject) -> bool:
+    # Embeddings and the like state no completion: a total that equals the prompt says that there is none.
+    total = count(usage.get("total_tokens"))
+    return usage.get("completion_tokens") is None and total is not None and total == usage.get("prompt_tokens")
 
 
 def find_model(value: JsonObject) -> str | None:
@@ -192,9 +243,19 @@ def _read_openai_request(endpoint: Endpoint, body: bytes) -> Asked:
 OPENAI = replace(_dialect("max_completion_tokens"), read_request=_read_openai_request)
 
 
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and not 0 <= value <= 1_000_000_000:
-        raise InvalidRequest(f"{name}: must be between 0 and 1000000000.", param=name)
+def _own_cap(endpoint: Endpoint, asked: _Body) -> int | None:
+    """The caller's own cap; either of chat's two counts, but a field of another endpoint is no cap."""
+    values = (asked.max_tokens, asked.max_completion_tokens if endpoint.name != "completions" else None)
+    caps = {cap for cap in values if cap is not None}
+    if len(caps) > 1:
+        raise InvalidRequest("max_tokens and max_completion_tokens differ; send one of them.", param="max_tokens")
+    return _at_least_1("max_tokens", caps.pop()) if caps else None
+
+
+def _at_least_1(name: str, value: int | None) -> int | None:
+    # Some hosts take 0 for no cap at all.
+    if value is not None and not 1 <= value <= COUNT_MAX:
+        raise InvalidRequest(f"{name}: must be between 1 and {COUNT_MAX}.", param=name)
     return value
 
 
@@ -204,17 +265,18 @@ def _prompts(prompt: object) -> int:
     return len(prompt) if is_several and isinstance(prompt, list) else 1
 
 
-def _has_hidden_input(asked: _Body, body: bytes) -> bool:
-    if asked.web_search_options is not None or asked.plugins:
-        return True
-    if any(needle in body for needle in _STORED_INPUT):
-        return True
-    return b'"image_url"' in body and _REMOTE_URL.search(body) is not None
+def _runs_tools(asked: _Body, models: tuple[str, ...]) -> bool:
+    """Whether the provider itself may search or compute for this answer: for a fee, and with input of its own."""
+    searches = asked.web_search_options is not None or asked.search_parameters is not None or bool(asked.plugins)
+    is_online = any(name.endswith(":online") for name in (asked.model, *models))  # OpenRouter's other word for it
+    return searches or is_online or any(tool.type not in _CALLERS_TOOLS for tool in asked.tools or ())
 
 
-def _own_cap_fields(body: bytes) -> list[str]:
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return [name for name in _CAP_FIELDS if fields.get(name) is not None]
+def _refers_elsewhere(text: bytes) -> bool:
+    """Whether something is meant to be read that does not stand in the body."""
+    if _STORED_INPUT.search(text) is not None:
+        return True
+    return b'"image_url"' in text and _REMOTE_URL.search(text) is not None
 
 
 def _object(value: JsonObject, name: str) -> JsonObject:
