@@ -118,7 +118,7 @@ class Admission:
         if media_type is not None and "json" not in media_type.lower():
             raise UnsupportedMediaType("Send the body as application/json.")
         body = await inbound.read_body(self._rules.body_bytes_max)
-        return body, route.dialect.read_request(route.endpoint, body)
+        return body, route.dialect.read_request(route.endpoint, body, route.model)
 
     def _find_model(self, route: Route, asked: Asked | None, now_ms: int) -> tuple[Provider, str]:
         if asked is None or route.provider is not None:

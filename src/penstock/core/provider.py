@@ -105,7 +105,8 @@ def service_tier(usage: JsonObject) -> Mapping[str, str]:
 class Dialect:
     """One wire format.
 
-    ``read_request`` raises InvalidRequest or InvalidJson; ``prepare`` returns the very bytes it was given where nothing
+    ``read_request`` is given the model that the path names, if it names one, and raises InvalidRequest or InvalidJson;
+    ``prepare`` returns the very bytes it was given where nothing
     changes. ``find_usage`` picks the usage statement out of a decoded answer or event (None: this one has none), later
     statements replace earlier ones field by field, and ``read_usage`` turns the merged statement into our units.
     ``usage_key`` is the quoted JSON key in front of every statement. ``is_final``: the statement in this answer or
@@ -117,7 +118,7 @@ class Dialect:
     endpoints: tuple[Endpoint, ...]
     key_header: str
     key_prefix: str
-    read_request: Callable[[Endpoint, bytes], Asked]
+    read_request: Callable[[Endpoint, bytes, str | None], Asked]
     prepare: Callable[[Endpoint, bytes, Asked, Changes], bytes]
     usage_key: bytes
     find_usage: Callable[[JsonObject], JsonObject | None]

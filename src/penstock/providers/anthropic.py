@@ -72,7 +72,7 @@ class _Body(msgspec.Struct):
 _READER = BodyReader(_Body)
 
 
-def read_request(endpoint: Endpoint, body: bytes) -> Asked:
+def read_request(endpoint: Endpoint, body: bytes, _named: str | None = None) -> Asked:
     """Raises InvalidJson, InvalidRequest, or Unbounded for what bills more than any cap says."""
     asked = _READER.read(body)
     _check_cap(endpoint, asked.max_tokens)

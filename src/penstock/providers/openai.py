@@ -84,7 +84,7 @@ _READER = BodyReader(_Body)
 _COMPLETION_DEFAULT_TOKENS = 16
 
 
-def read_request(endpoint: Endpoint, body: bytes) -> Asked:
+def read_request(endpoint: Endpoint, body: bytes, _named: str | None = None) -> Asked:
     """Raises InvalidJson, InvalidRequest, or Unbounded for what bills more than any cap says."""
     asked = _READER.read(body)
     for name in _RIVAL_FIELDS:
@@ -232,7 +232,7 @@ def _dialect(cap_field: str) -> Dialect:
 COMPATIBLE = _dialect("max_tokens")
 
 
-def _read_openai_request(endpoint: Endpoint, body: bytes) -> Asked:
+def _read_openai_request(endpoint: Endpoint, body: bytes, _named: str | None = None) -> Asked:
     asked = read_request(endpoint, body)
     if endpoint.name == "completions" and asked.output_tokens is None:
         return replace(asked, output_tokens=_COMPLETION_DEFAULT_TOKENS)
