@@ -255,6 +255,22 @@ async def test_an_app_without_progress_is_stopped(*, has_begun: bool) -> None:
         assert (reply.status, reply.body, reply.is_whole) == expected
 
 
+async def test_a_shutdown_is_no_lack_of_progress() -> None:
+    clock = Clock()
+
+    async def app(_scope: Message, _receive: Receive, _send: Send) -> None:
+        await asyncio.Event().wait()
+
+    bridge = AsgiBridge(app, now_s=clock)
+    task = asyncio.ensure_future(bridge(request(), MemoryReply()))
+    await settled()
+    clock.now_s += 61
+    bridge.sweep(clock())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_progress_gives_an_app_more_time() -> None:
     clock, may_go_on = Clock(), [asyncio.Event(), asyncio.Event()]
 

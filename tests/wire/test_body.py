@@ -8,7 +8,7 @@ from penstock.core.call import Inbound, Reply
 from penstock.core.errors import BadRequest, BodyTooLarge, GatewayError, Overloaded
 from penstock.wire.body import UNASKED_BYTES_MAX, Memory, RequestBody
 from penstock.wire.service import ServerLimits
-from tests.wire.raw_client import BODY_BYTES_MAX, GET, HOST, Seen, say, serving, until
+from tests.wire.raw_client import BODY_BYTES_MAX, GET, HOST, Seen, say, serving, settled, until
 
 LARGE = 20_000_000  # More than the two systems' socket buffers take.
 
@@ -101,6 +101,24 @@ async def test_bodies_count_until_their_answers_begin() -> None:
         for client in clients:
             await client.reply()
         assert running.server.body_bytes_held == 0
+
+
+async def test_a_body_that_comes_beside_its_answer_is_not_kept() -> None:
+    may_end = asyncio.Event()
+
+    async def handler(_inbound: Inbound, reply: Reply) -> None:
+        reply.start(200, [], length=None)
+        await may_end.wait()
+        reply.end()
+
+    async with serving(handler) as running:
+        client = await running.connect(post(1000) + bytes(100))
+        await client.until(b"\r\n\r\n")
+        client.send(bytes(800))
+        await settled()
+        assert running.server.body_bytes_held == 0
+        may_end.set()
+        assert await client.until(b"0\r\n\r\n")
 
 
 async def test_a_body_for_which_there_is_no_room_is_refused_and_no_other() -> None:

@@ -32,7 +32,8 @@ async def test_a_silent_connection_is_closed_after_ten_seconds() -> None:
 
 
 async def test_a_head_has_ten_seconds() -> None:
-    async with serving() as running:
+    seen = Seen()
+    async with serving(seen.echo) as running:
         client = await running.connect(b"GET /a HTTP/1.1\r\nHo")
         await settled()
         running.pass_time(9.9)
@@ -41,7 +42,10 @@ async def test_a_head_has_ten_seconds() -> None:
         running.pass_time(0.2)
         reply = await client.reply()
         assert (reply.status, reply.body, reply.closes) == (408, b"request_timeout /a", True)
+        client.send(b"\r\n" + GET)
         assert await client.is_closed()
+        await settled()
+    assert seen.inbounds == []
 
 
 async def test_an_idle_connection_is_closed_after_75_seconds() -> None:
@@ -117,6 +121,26 @@ async def test_a_head_that_we_hold_back_owes_nothing() -> None:
         assert [(await client.reply()).status for _ in range(3)] == [200] * 3
 
 
+async def test_a_head_that_was_held_back_has_ten_seconds_again() -> None:
+    may_answer = asyncio.Event()
+
+    async def handler(inbound: Inbound, reply: Reply) -> None:
+        await may_answer.wait()
+        await Seen().echo(inbound, reply)
+
+    async with serving(handler) as running:
+        client = await running.connect(GET + GET + GET[:20])
+        await settled()
+        running.pass_time(5000)
+        may_answer.set()
+        assert [(await client.reply()).status for _ in range(2)] == [200] * 2
+        running.pass_time(9.9)
+        await settled()
+        assert running.server.connections == 1
+        running.pass_time(0.2)
+        assert (await client.reply()).status == 408
+
+
 async def test_a_client_that_takes_nothing_for_60_seconds_has_left() -> None:
     async with serving(pour) as running:
         client = await running.connect()
@@ -144,6 +168,18 @@ async def test_a_client_that_takes_something_is_waited_for() -> None:
             running.pass_time(0.2)
         await settled()
         assert running.server.connections == 1
+
+
+async def test_a_slow_client_gets_its_last_answer_whole() -> None:
+    async with serving(pour) as running:
+        client = await running.connect()
+        client.stop_reading()
+        client.send(GET[:-2] + b"Connection: close\r\n\r\n")
+        await settled()
+        for _ in range(10):
+            running.pass_time(3)
+        client.read_on()
+        assert (await client.reply()).is_whole
 
 
 async def test_a_client_that_does_not_hang_up_is_cut_after_two_seconds() -> None:

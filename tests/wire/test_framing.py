@@ -93,8 +93,8 @@ REFUSED_HEADS = {
     "websocket": (501, head(b"Connection: Upgrade", b"Upgrade: websocket", start=b"GET /a HTTP/1.1")),
     "101 headers": (431, head(*[b"X: y"] * 100)),
     "a head of more than 32 KiB": (431, head(b"X: " + b"y" * 33_000)),
-    "an endless header": (431, head()[:-2] + b"X: " + b"y" * 200_000),
-    "an endless target": (431, b"GET /" + b"a" * 200_000),
+    "an endless header": (431, head()[:-2] + b"X: " + b"y" * 200_000 + b"\r\n\r\n"),
+    "an endless target": (431, b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
 }
 
 # Here a request has begun, so a handler is asked for the answer, and learns that there is no body.
@@ -115,9 +115,9 @@ REFUSED_BODIES = {
     "bare line feeds at the end": chunks(b"5\r\nhello\r\n0\n\n"),
     "garbage behind the last chunk": chunks(b"5\r\nhello\r\n0\r\n\rX"),
     "length in a trailer": chunks(b"5\r\nhello\r\n0\r\nContent-Length: 44\r\n\r\n"),
-    "an endless chunk extension": chunks(b"5;" + b"a" * 200_000),
-    "endless trailers": chunks(b"0\r\n" + b"X: y\r\n" * 40_000),
-    "a body in crumbs": chunks(b"1\r\nx\r\n" * 5_000),
+    "an endless chunk extension": chunks(b"5;" + b"a" * 200_000 + b"\r\nhello\r\n0\r\n\r\n"),
+    "endless trailers": chunks(b"0\r\n" + b"X: y\r\n" * 40_000 + b"\r\n"),
+    "a body in crumbs": chunks(b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n"),
 }
 
 # What is allowed to look odd, and how it is read: method, path, body of every request.

@@ -68,6 +68,8 @@ async def test_accepting_pauses_while_file_descriptors_are_exhausted(few_descrip
         await loop.sock_sendall(waiting, GET)
         await settled()
         assert running.server.connections == 1
+        assert running.server._listener is not None
+        assert not running.server._listener._is_listening
         kept.send(GET)
         assert (await kept.reply()).status == 200
         resource.setrlimit(resource.RLIMIT_NOFILE, (few_descriptors, few_descriptors))

@@ -8,7 +8,7 @@ import pytest
 from penstock.core.call import Inbound, Reply
 from penstock.core.errors import Unauthenticated
 from penstock.wire.peer import GuardRules
-from tests.wire.raw_client import GET, HOST, Seen, say, serving, until
+from tests.wire.raw_client import GET, HOST, Seen, say, serving, settled, until
 
 POST_5 = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n"
 EXPECT = b"Expect: 100-continue\r\n"
@@ -189,6 +189,14 @@ async def test_a_body_that_is_there_already_needs_no_100_continue() -> None:
         assert (await client.reply()).status == 200
 
 
+async def test_a_body_that_has_begun_needs_no_100_continue() -> None:
+    async with serving() as running:
+        client = await running.connect(POST_5 + EXPECT + b"\r\nhe")
+        await settled()
+        client.send(b"llo")
+        assert (await client.reply()).status == 200
+
+
 async def test_a_refused_request_whose_body_has_come_keeps_its_connection() -> None:
     async def handler(_inbound: Inbound, _reply: Reply) -> None:
         raise Unauthenticated
@@ -304,6 +312,18 @@ async def test_a_reply_that_is_aborted_leaves_half_an_answer_with_all_that_was_w
         client = await running.connect(GET)
         reply = await client.reply()
         assert (reply.body, reply.is_whole) == (b"event: error\n\n", False)
+
+
+async def test_only_a_reset_shows_http_1_0_that_something_is_missing() -> None:
+    async def handler(_inbound: Inbound, reply: Reply) -> None:
+        reply.start(200, [], length=None)
+        reply.write(b"half")
+        reply.abort()
+
+    async with serving(handler) as running:
+        client = await running.connect(b"GET /a HTTP/1.0\r\n" + HOST + b"\r\n")
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
 
 
 async def test_misuse_of_a_reply_is_an_error() -> None:

@@ -6,6 +6,8 @@ connection is *deaf* from there on), and nothing that a client does or leaves un
 """
 
 import asyncio
+import socket
+import struct
 from math import inf
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -14,11 +16,12 @@ from penstock.core.call import Inbound
 from penstock.core.errors import BadRequest, GatewayError, HeadersTooLarge, Overloaded, RequestTimeout
 from penstock.core.headers import Header
 from penstock.wire.body import Memory, RequestBody
-from penstock.wire.guard import FIELDS_MAX, HEAD_BYTES_MAX, CheckedHead, RawHead, check_head, find_request_id
+from penstock.wire.guard import HEAD_BYTES_MAX, CheckedHead, RawHead, check_head, find_request_id
 from penstock.wire.peer import Peer, judge_peer
 from penstock.wire.reply import SocketReply, answer
 from penstock.wire.service import Service
 
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, and no time at all
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -81,7 +84,6 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self.is_congested = True
         self._progress_s = self.service.now_s()
-        self._unsent_bytes = self._transport.get_write_buffer_size()
         if self._current is not None:
             self._current.pause()
 
@@ -94,7 +96,8 @@ class Connection(asyncio.BufferedProtocol):
         current, self._current = self._current, None
         self._is_deaf = self._is_leaving = True
         self._drop_waiting()
-        self._drop_body("The client left before its body was complete.")
+        if self._body is not None:
+            self._body.fail(BadRequest("The client left before its body was complete."))
         if current is not None:
             current.client_left()
         del self._parser  # It and the connection hold each other.
@@ -119,8 +122,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._body is not None:
             return  # A trailer: nobody here is interested in one.
         self._fields.append((name, value))
-        if len(self._fields) > FIELDS_MAX:
-            raise HeadersTooLarge(f"A request has at most {FIELDS_MAX} headers.")
 
     def on_headers_complete(self) -> None:
         if self._body is not None:
@@ -175,7 +176,6 @@ class Connection(asyncio.BufferedProtocol):
         self._is_leaving = self._is_deaf = True
         self._is_in_head = False
         self._drop_waiting()
-        self._drop_body("The connection is closing.")
         if self._has_eof or self._peer.is_tls:
             self._transport.close()
         else:
@@ -189,6 +189,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def cut(self) -> None:
+        self._transport.abort()
+
+    def reset(self) -> None:
+        """Hang up so that the client gets an error instead of an end."""
+        raw: socket.socket = self._transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def sweep(self, now_s: float) -> None:
@@ -239,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
 
     def _read_past_upgrade(self, rest: memoryview) -> None:
-        """A protocol was offered that nobody takes, and the parser has stopped: go on with a new one.
+        """A protocol was offered that nobody takes; the parser has skipped the body and waits for a new message.
 
         It is told the framing that the guard has read, so the body is a body and not another request.
         """
@@ -247,7 +253,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         length = self._body.announced
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
-        self._parser = HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._feed(rest)
 
@@ -346,11 +351,6 @@ class Connection(asyncio.BufferedProtocol):
         for reply in self._waiting:
             reply.body.release()
         self._waiting.clear()
-
-    def _drop_body(self, reason: str) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.fail(BadRequest(reason))
 
 
 def _refusal(error: HttpParserError) -> GatewayError:

@@ -38,7 +38,7 @@ class Outlet(Protocol):
 
     def reply_ended(self, reply: "SocketReply") -> None: ...
 
-    def cut(self) -> None: ...
+    def reset(self) -> None: ...
 
     def leave(self) -> None: ...
 
@@ -87,8 +87,9 @@ class SocketReply:
     """
 
     __slots__ = (
-        "_head", "_is_bare", "_is_chunked", "_left", "_listener", "_outlet", "_speaks_chunked", "body", "closes",
-        "error", "expects_continue", "has_ended", "has_started", "inbound", "is_gone", "service",
+        "_ends_with_connection", "_head", "_is_bare", "_is_chunked", "_left", "_listener", "_outlet",
+        "_speaks_chunked", "body", "closes", "error", "expects_continue", "has_ended", "has_started", "inbound",
+        "is_gone", "service",
     )  # fmt: skip
 
     def __init__(self, outlet: Outlet, inbound: Inbound, body: RequestBody, *, speaks_chunked: bool = True) -> None:
@@ -102,7 +103,7 @@ class SocketReply:
         self.has_started = self.has_ended = self.is_gone = False
         self._listener: ReplyListener | None = None
         self._head = b""
-        self._is_bare = self._is_chunked = False
+        self._is_bare = self._is_chunked = self._ends_with_connection = False
         self._left: int | None = None
 
     @property
@@ -154,7 +155,6 @@ class SocketReply:
             self.abort()
             raise RuntimeError("a reply is shorter than its head promised")
         self.has_ended = True
-        self._listener = None
         if self.is_gone:
             return
         if self._is_chunked and not self._is_bare:
@@ -170,11 +170,11 @@ class SocketReply:
         self._flush()
         self.is_gone = True
         self._listener = None
-        if self._is_chunked or self._left is not None:
-            self._outlet.leave()
+        if self._ends_with_connection:
+            # The client would take any other end for the body's.
+            self._outlet.reset()
         else:
-            # Without a length only a reset tells the client that something is missing.
-            self._outlet.cut()
+            self._outlet.leave()
 
     def refuse(self, error: GatewayError) -> None:
         """Answer with an error, or cut what has been begun."""
@@ -214,7 +214,7 @@ class SocketReply:
         if self._speaks_chunked:
             self._is_chunked = True
             return _CHUNKED
-        self.closes = True
+        self.closes = self._ends_with_connection = True
         return b""
 
     def _flush(self) -> None:
