@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from penstock.admission import Admission, Plan, Rules
 from penstock.auth.credentials import without_credential
-from penstock.core.annotations import admission_headers, cost_comment, cost_headers
+from penstock.core.annotations import admission_headers
 from penstock.core.call import (
     Basis,
     Call,
@@ -28,7 +28,7 @@ from penstock.core.call import (
     Sender,
     UpstreamFault,
 )
-from penstock.core.error_bodies import error_event, error_response
+from penstock.core.error_bodies import error_response
 from penstock.core.errors import GatewayError, LoopDetected, ShuttingDown
 from penstock.core.headers import CORS, is_loop, request_headers
 from penstock.core.observations import Observations
@@ -99,8 +99,7 @@ class Gateway:
             ending = _ending(plan, charge, outcome, inbound, relay)
             self._parts.ledger.end(request.id, ending)
         self._report(plan, request, inbound, relay, ending)
-        comment = cost_comment(ending, hold) if plan.principal.policy.cost_comment else b""
-        error = relay.deliver(outcome, cost_headers(ending, hold), comment)
+        error = relay.deliver(outcome, ending, hold)
         if error is not None:
             raise error
 
@@ -147,6 +146,7 @@ class Gateway:
             provider=plan.provider,
             endpoint=plan.route.endpoint,
             drops_usage=plan.changes.ask_usage,
+            has_comment=plan.principal.policy.cost_comment,
             drain_s=self._rules.drain_s,
             headers=tuple(admission_headers(hold)),
         )
@@ -169,11 +169,7 @@ class Gateway:
 
 
 def refuse(error: GatewayError, dialect: str, request_id: str, reply: Reply) -> None:
-    """Tell the caller in the words of the dialect: as an answer, or inside one that has begun, which is then cut."""
-    if reply.has_started:
-        reply.write(error_event(error, dialect, request_id))
-        reply.abort()
-        return
+    """Tell the caller in the words of the dialect."""
     status, headers, body = error_response(error, dialect, request_id)
     reply.start(status, [*headers, *CORS], length=len(body))
     reply.write(body)

@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.core.call import Exchange, Fault, FaultKind, Header, Reply
+from penstock.core.annotations import cost_comment, cost_headers
+from penstock.core.call import Ending, Exchange, Fault, FaultKind, Header, Hold, Reply
+from penstock.core.error_bodies import error_event
 from penstock.core.errors import GatewayError, ShuttingDown
 from penstock.core.headers import CORS, UPSTREAM_REQUEST_IDS, answer_headers, find_header
 from penstock.core.meter import BodyMeter, StreamMeter
@@ -26,12 +28,13 @@ _STREAM_HEADERS: tuple[Header, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What a relay must know of the call: who answers, in which format, and which headers to say beside it."""
+    """What a relay must know of the call: who answers, in which format, and what to say beside the answer."""
 
     request_id: str
     provider: Provider
     endpoint: Endpoint
     drops_usage: bool
+    has_comment: bool
     drain_s: float
     headers: tuple[Header, ...] = ()
 
@@ -145,22 +148,28 @@ class Relay:
             kind = AnswerKind.QUOTA
         return Outcome(kind=kind, status=self._status, fault=self._fault, metered=metered)
 
-    def deliver(self, outcome: Outcome, notes: Sequence[Header], last: bytes) -> GatewayError | None:
-        """Write what remains: a held body with its notes, or a stream's ``last`` bytes.
+    def deliver(self, outcome: Outcome, ending: Ending, hold: Hold) -> GatewayError | None:
+        """Write what remains: a held body under what it cost, or behind a stream a comment that says so.
 
-        Returns the error to answer with where the answer itself cannot be shown; the caller writes it, as an answer of
-        its own or, if this one has begun, as an event and a cut.
+        Returns the error to answer with where nothing was shown yet; an answer that has begun is cut.
         """
         error = ShuttingDown("The gateway is shutting down.") if self._was_shut_down else failure_of(outcome)
-        if error is not None:
+        if not self._is_pumping:
+            if error is None:
+                body = self._shown_body()
+                headers = [*self._all_headers(), *cost_headers(ending, hold)]
+                self._reply.start(self._status, headers, length=len(body))
+                self._reply.write(body)
+                self._reply.end()
             return error
-        if self._is_pumping:
-            if last and self._kind is AnswerKind.STREAM:
-                self._reply.write(last)
-        else:
-            body = self._shown_body()
-            self._reply.start(self._status, [*self._all_headers(), *notes], length=len(body))
-            self._reply.write(body)
+        is_stream = self._kind is AnswerKind.STREAM
+        if error is not None:
+            if is_stream:
+                self._reply.write(error_event(error, self._passage.provider.dialect.name, self._passage.request_id))
+            self._reply.abort()
+            return None
+        if is_stream and self._passage.has_comment:
+            self._reply.write(cost_comment(ending, hold))
         self._reply.end()
         return None
 
