@@ -65,16 +65,12 @@ event: content_block_delta
 data: {"type":"content_block_delta","delta":{"text":"message_stop, \\"usage\\":{}"}}
 
 """
-MESSAGES = (
-    START
-    + b"""event: message_delta
+DELTA = b"""event: message_delta
 data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":12}}
 
-event: message_stop
-data: {"type":"message_stop"}
-
 """
-)
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+MESSAGES = START + DELTA + STOP
 OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n'
 STARTED = Usage(input=7, cache_read=5, cache_write=1, cache_write_1h=2, output=1)
 ENDED = Usage(input=7, cache_read=5, cache_write=1, cache_write_1h=2, output=12)
@@ -97,6 +93,12 @@ STREAMS = [
     Stream("asked usage", CHAT, COUNTED),
     Stream("usage null until asked", TEXT.replace(b"]}\n", b'],"usage":null}\n') + ONLY_USAGE + DONE, COUNTED),
     Stream("usage with the last choice", chunk("a") + LAST + DONE, COUNTED),
+    Stream("usage behind the last choice", TEXT + chunk(usage=STATED) + b": HI\n\n" + DONE, COUNTED),
+    Stream("usage behind the last choice, cut", TEXT + chunk(usage=STATED), COUNTED, is_final=False, is_complete=False),
+    Stream("usage before the last choice", chunk("a", STATED) + TEXT + DONE, COUNTED, is_final=False),
+    Stream(
+        "usage before a choice in other words", chunk("a", STATED) + chunk("[DONE]") + DONE, COUNTED, is_final=False
+    ),
     Stream("groq", chunk("a") + GROQ + DONE, COUNTED),
     Stream("azure", AZURE + CHAT, COUNTED),
     Stream("comments, BOM, bare CR, several data lines", ODD.encode("latin-1"), COUNTED),
@@ -118,6 +120,7 @@ STREAMS = [
     Stream("no blank line behind the end mark", CHAT[:-2], COUNTED, ends_event=False),
     Stream("an event that is no JSON", chunk("a") + BROKEN + LAST + DONE, COUNTED, flags=("event_malformed",)),
     Stream("anthropic", MESSAGES, ENDED, dialect=ANTHROPIC),
+    Stream("anthropic, no usage at the end", START + STOP, STARTED, dialect=ANTHROPIC, is_final=False),
     Stream("anthropic, CRLF", MESSAGES.replace(b"\n", b"\r\n"), ENDED, dialect=ANTHROPIC),
     Stream("anthropic, cut", START, STARTED, dialect=ANTHROPIC, is_final=False, is_complete=False),
     Stream(

@@ -54,8 +54,8 @@ class StreamMeter:
     """For an event stream. With ``drops_usage`` bytes leave at event boundaries, without the usage event."""
 
     __slots__ = (
-        "_dialect", "_drops_usage", "_end", "_error_seen", "_flags", "_is_complete", "_is_final", "_model",
-        "_scanner", "_statement", "_usage_pattern", "bytes_out",
+        "_dialect", "_drops_usage", "_end", "_error_seen", "_flags", "_is_complete", "_is_final", "_is_last_word",
+        "_model", "_scanner", "_statement", "_usage_pattern", "bytes_out",
     )  # fmt: skip
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint, *, drops_usage: bool) -> None:
@@ -66,7 +66,7 @@ class StreamMeter:
         self._scanner = EventScanner()
         self._statement: JsonObject | None = None
         self._model: str | None = None
-        self._is_final = self._is_complete = self._error_seen = False
+        self._is_final = self._is_last_word = self._is_complete = self._error_seen = False
         self._flags: set[str] = set()
         self.bytes_out = 0
 
@@ -85,6 +85,7 @@ class StreamMeter:
             and data.endswith(b"\n\n")
             and not self._is_telling(data)
         ):
+            self._is_last_word = False
             return data
         kept = [event for event in self._scanner.feed(data) if not self._watch(event)]
         return b"".join(kept) if self._drops_usage else data
@@ -93,10 +94,12 @@ class StreamMeter:
         """The rest to relay, and the result. A last event without its blank line is metered all the same."""
         rest = self._scanner.take_rest()
         is_dropped = self._watch(rest)
+        # OpenRouter states usage in one more chunk behind the end of the output, with a choice that has not ended.
+        is_final = self._is_final or (self._is_last_word and self._is_complete)
         metered = Metered(
             reading=None if self._statement is None else self._dialect.read_usage(self._statement),
-            is_final=self._is_final,
-            is_complete=self._is_complete or (self._end is None and self._is_final),
+            is_final=is_final,
+            is_complete=self._is_complete or (self._end is None and is_final),
             model=self._model,
             bytes_out=self.bytes_out,
             flags=tuple(sorted(self._flags)),
@@ -115,31 +118,30 @@ class StreamMeter:
     def _watch(self, event: bytes) -> bool:
         """Learn from one event; returns whether it is the usage event that only we asked for."""
         if self._model is not None and not self._is_telling(event):
+            self._is_last_word = self._is_last_word and b"data:" not in event
             return False
         data = event_data(event)
         if data == self._end:
             self._is_complete = True
-            return False
-        value = _decode_object(data)
-        if value is None:
-            # An event without its line's end was cut off: that it is no JSON says nothing more.
-            if data and event.endswith((b"\n", b"\r")):
-                self._flags.add("event_malformed")
-            return False
-        return self._learn(value)
+        elif (value := _decode_object(data)) is not None:
+            return self._learn(value)
+        elif data and event.endswith((b"\n", b"\r")):  # one without its line's end was cut off, which says enough
+            self._flags.add("event_malformed")
+        return False
 
     def _learn(self, value: JsonObject) -> bool:
-        if self._end is not None and value.get("type") == self._end.decode():
-            self._is_complete = True
+        is_end = self._end is not None and value.get("type") == self._end.decode()
+        self._is_complete = self._is_complete or is_end
         self._model = self._dialect.find_model(value) or self._model
         is_error = self._dialect.is_error_event(value)
         self._error_seen = self._error_seen or is_error
         statement = self._dialect.find_usage(value)
         if statement is None:
+            self._is_last_word = self._is_last_word and is_end
             return False
         self._statement, flags = merge_statements(self._statement, statement)
         self._flags |= flags
-        self._is_final = self._dialect.is_final(value)
+        self._is_final, self._is_last_word = self._dialect.is_final(value), True
         is_only_usage = value.get("choices") == [] and isinstance(value.get("usage"), Mapping) and not is_error
         return self._drops_usage and is_only_usage
 
