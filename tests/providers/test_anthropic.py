@@ -15,7 +15,7 @@ ENDPOINTS = {endpoint.name: endpoint for endpoint in ANTHROPIC.endpoints}
 
 def ask(body: Mapping[str, object] | bytes, endpoint: str = "messages") -> Asked:
     raw = body if isinstance(body, bytes) else json.dumps({"model": "m", "max_tokens": 7, **body}).encode()
-    return ANTHROPIC.read_request(ENDPOINTS[endpoint], raw)
+    return ANTHROPIC.read_request(ENDPOINTS[endpoint], raw, None)
 
 
 def asked(**more: object) -> Asked:

@@ -15,7 +15,7 @@ CHAT, COMPLETIONS = "chat.completions", "completions"
 
 def ask(body: Mapping[str, object] | bytes, endpoint: str = CHAT, dialect: Dialect = COMPATIBLE) -> Asked:
     raw = body if isinstance(body, bytes) else json.dumps({"model": "m", **body}).encode()
-    return dialect.read_request(ENDPOINTS[endpoint], raw)
+    return dialect.read_request(ENDPOINTS[endpoint], raw, None)
 
 
 def image(url: object) -> dict[str, object]:
@@ -292,7 +292,7 @@ BODY = b'{ "model" : "m", "temperature": 1.0 }'
 )
 def test_only_what_must_change_changes(body: bytes, changes: Changes, prepared: bytes) -> None:
     endpoint = ENDPOINTS[CHAT]
-    asked = COMPATIBLE.read_request(endpoint, body)
+    asked = COMPATIBLE.read_request(endpoint, body, None)
     assert COMPATIBLE.prepare(endpoint, body, asked, changes) == prepared
     assert json.loads(prepared)
 

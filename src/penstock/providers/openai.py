@@ -155,39 +155,52 @@ def is_final(value: JsonObject) -> bool:
 def read_usage(usage: JsonObject) -> Reading:
     """Make OpenAI's overlapping counts disjoint.
 
-    Where the total says more than the parts, it may be thoughts (xAI) or sound (Mistral) beside them; any other rest
-    is output.
+    Where the total says more than the parts, the rest is sound (Mistral) or thoughts (xAI) if that is how much there is
+    of either, else output. Sound that was cached stands in both counts and is charged as sound; what was both read from
+    a cache and written to one (Gemini behind OpenRouter) is charged for both.
     """
     inside, outside = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
     stated = [count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total")]
     prompt, completion, total = (number or 0 for number in stated)
     rest = total - prompt - completion if None not in stated else 0
-    sound, thoughts = count(inside.get("audio_tokens")) or 0, count(outside.get("reasoning_tokens")) or 0
-    is_sound_beside, is_thought_beside = 0 < rest == sound, 0 < rest == thoughts
-    # Sound that was cached stands in both counts; it is charged as sound, which is never cheaper.
-    audio_in = 0 if is_sound_beside else min(sound, prompt)
-    cached = count(inside.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
-    cached = min(cached, prompt - audio_in)
-    written = min(count(inside.get("cache_write_tokens")) or 0, prompt - cached - audio_in)
-    audio_out = min(count(outside.get("audio_tokens")) or 0, completion)
-    is_explained = rest == 0 or is_sound_beside or is_thought_beside
+    sound, thoughts = _count(inside, "audio_tokens"), _count(outside, "reasoning_tokens")
+    is_sound, is_thoughts = 0 < rest == sound, 0 < rest == thoughts != sound
+    is_other = rest > 0 and not is_sound and not is_thoughts
+    cached = _count(inside, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens")
+    uncached, audio_in, cached = _parts_of(prompt, 0 if is_sound else sound, cached)
+    fresh, written = _parts_of(uncached, _count(inside, "cache_write_tokens"))
+    text, audio_out = _parts_of(completion, _count(outside, "audio_tokens"))
+    is_beside = max(audio_in, cached) > prompt or written > uncached or audio_out > completion
     return Reading(
         usage=Usage(
-            input=prompt - cached - audio_in - written,
+            input=fresh,
             cache_read=cached,
             cache_write=written,
-            audio_in=sound if is_sound_beside else audio_in,
-            output=completion - audio_out + (0 if is_explained else max(0, rest)),
-            reasoning=thoughts if is_thought_beside and not is_sound_beside else 0,
+            audio_in=rest if is_sound else audio_in,
+            output=text + (rest if is_other else 0),
+            reasoning=rest if is_thoughts else 0,
             audio_out=audio_out,
         ),
         has_input=stated[0] is not None,
-        # Embeddings and the like state no completion: a total that equals the prompt says that there is none.
-        has_output=stated[1] is not None
-        or (usage.get("completion_tokens") is None and stated[0] == stated[2] is not None),
+        has_output=stated[1] is not None or _is_all_input(usage),
         properties=service_tier(usage),
-        flags=() if is_explained else ("usage_mismatch",),
+        flags=("usage_mismatch",) if is_other or rest < 0 or is_beside else (),
     )
+
+
+def _parts_of(whole: int, *parts: int) -> tuple[int, ...]:
+    """What is left of a whole, and its parts; one that is larger than the whole stands beside it."""
+    left, taken = whole, []
+    for part in parts:
+        within = min(part, left) if part <= whole else 0
+        left -= within
+        taken.append(within if part <= whole else part)
+    return left, *taken
+
+
+def _count(value: JsonObject, name: str) -> int:
+    """A part's count; without one the tokens count in its whole, which is never cheaper."""
+    return count(value.get(name)) or 0
 
 
 def _is_all_input(usage: JsonObject) -> bool:
