@@ -191,11 +191,15 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler | None = None, *, limits: ServerLimits | None = None, rules: GuardRules | None = None
+    handler: Handler | None = None,
+    *,
+    limits: ServerLimits | None = None,
+    rules: GuardRules | None = None,
+    sock: socket.socket | None = None,
 ) -> AsyncIterator[Running]:
     clock = Clock()
     server = Server(handler or Seen().echo, refuse=refuse, limits=limits, rules=rules, now_s=clock)
-    await server.start("127.0.0.1", 0)
+    await server.start("127.0.0.1", 0, sock=sock)
     running = Running(server, clock)
     try:
         yield running

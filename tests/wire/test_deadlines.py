@@ -1,10 +1,11 @@
 """How long a client may take, in a time that the tests turn (reliability.md A3, 3.2)."""
 
 import asyncio
+import socket
 
 from penstock.core.call import Inbound, Reply
 from penstock.core.errors import RequestTimeout
-from tests.wire.raw_client import GET, HOST, Seen, serving, settled, until
+from tests.wire.raw_client import GET, HOST, Seen, say, serving, settled, until
 
 KIB_64 = 64 * 1024
 
@@ -19,6 +20,11 @@ async def pour(_inbound: Inbound, reply: Reply) -> None:
     for _ in range(40):
         reply.write(b"x" * 1_000_000)
     reply.end()
+
+
+async def drip(_inbound: Inbound, reply: Reply) -> None:
+    """Answer with little enough that nobody is asked to pause."""
+    say(reply, bytes(60_000))
 
 
 async def test_a_silent_connection_is_closed_after_ten_seconds() -> None:
@@ -168,6 +174,27 @@ async def test_a_client_that_takes_something_is_waited_for() -> None:
             running.pass_time(0.2)
         await settled()
         assert running.server.connections == 1
+
+
+async def test_an_idle_client_that_never_takes_its_last_bytes_is_cut() -> None:
+    """Less than what would count as congestion is left, because the sockets' buffers are small as well."""
+    small = socket.create_server(("127.0.0.1", 0))
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    async with serving(drip, sock=small) as running:
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", running.server.port))
+        raw.sendall(GET)
+        await until(lambda: running.server.connections)
+        await settled()
+        for _ in range(62):
+            running.pass_time(1)
+        await settled()
+        assert running.server.connections == 1
+        for _ in range(75):
+            running.pass_time(1)
+        await until(lambda: running.server.connections == 0)
+        raw.close()
 
 
 async def test_a_slow_client_gets_its_last_answer_whole() -> None:

@@ -224,6 +224,16 @@ async def test_nothing_is_read_behind_a_last_request(last: bytes) -> None:
     assert [path for _, path, _ in seen.requests] == ["/a"]
 
 
+async def test_nothing_is_read_behind_a_last_request_that_offers_another_protocol() -> None:
+    seen = Seen()
+    offer = head(b"Connection: Upgrade, close", b"Upgrade: h2c", b"Content-Length: %d" % len(SMUGGLED))
+    async with serving(seen.echo) as running:
+        client = await running.connect(offer + SMUGGLED + SMUGGLED)
+        reply = await client.reply()
+        assert (reply.status, reply.closes, await client.is_closed()) == (200, True, True)
+    assert seen.requests == [("POST", "/a", SMUGGLED)]
+
+
 async def test_a_trailer_is_no_header_of_the_next_request() -> None:
     seen = Seen()
     async with serving(seen.echo) as running:

@@ -79,7 +79,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._body is not None:
             self._fail(BadRequest("The body ended before it was complete."))
         self._is_deaf = True
-        return self._current is not None and not self._is_leaving and not self._peer.is_tls
+        if self._peer.is_tls:
+            return False
+        if self._current is None:
+            self.leave()
+        return not self._is_leaving
 
     def pause_writing(self) -> None:
         self.is_congested = True
@@ -111,12 +115,12 @@ class Connection(asyncio.BufferedProtocol):
             raise BadRequest("Nothing follows the last request.")
         if self._body is None:
             self._is_in_head = True
-            self._target, self._fields = b"", []
             self._quiet_bytes = -1
             self._read_by_s = self.service.now_s() + self.service.limits.head_s
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
+        if self._body is None:
+            self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._body is not None:
@@ -130,6 +134,7 @@ class Connection(asyncio.BufferedProtocol):
         head = check_head(RawHead(method, self._target, version, self._fields), self._peer, self.service.rules)
         if self._is_surplus:
             raise Overloaded("There are too many connections.", retry_after_s=1)
+        self._target, self._fields = b"", []
         self._is_in_head = False
         self._is_last = head.is_last
         self._read_by_s = inf
@@ -185,7 +190,12 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
 
     def close_if_idle(self) -> None:
-        if self._current is None and not self._is_in_head and not self._is_leaving:
+        """Close where nothing is under way. A client that has not taken its last answer yet is given the time to."""
+        if self._current is not None or self._is_in_head or self._is_leaving:
+            return
+        if self._transport.get_write_buffer_size():
+            self.leave()
+        else:
             self._transport.close()
 
     def cut(self) -> None:
@@ -226,7 +236,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._is_in_head:
             self._fail(RequestTimeout("The request head took too long."))
         else:
-            self._transport.close()
+            self.close_if_idle()
 
     # Reading.
 
@@ -245,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
 
     def _read_past_upgrade(self, rest: memoryview) -> None:
-        """A protocol was offered that nobody takes; the parser has skipped the body and waits for a new message.
+        """A protocol was offered that nobody takes, and the parser has stopped before the body: go on with a new one.
 
         It is told the framing that the guard has read, so the body is a body and not another request.
         """
@@ -253,6 +263,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         length = self._body.announced
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        self._parser = HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         self._feed(rest)
 
