@@ -148,7 +148,7 @@ class Gateway:
             drops_usage=plan.changes.ask_usage,
             has_comment=plan.principal.policy.cost_comment,
             drain_s=self._rules.drain_s,
-            headers=tuple(admission_headers(hold)),
+            headers=tuple(admission_headers(hold, plan.provider.dialect.name)),
         )
 
     def _report(self, plan: Plan, request: HoldRequest, inbound: Inbound, relay: Relay, ending: Ending) -> None:

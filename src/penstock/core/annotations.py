@@ -8,6 +8,7 @@ from penstock.core.call import Ending, Hold
 from penstock.core.headers import Header
 from penstock.core.limits import LimitUnit, Standing
 from penstock.core.money import format_usd
+from penstock.core.rate_headers import rate_headers
 from penstock.core.refusals import iso_time
 
 
@@ -26,23 +27,10 @@ def cost_headers(ending: Ending, hold: Hold) -> list[Header]:
     return headers
 
 
-def admission_headers(hold: Hold) -> list[Header]:
+def admission_headers(hold: Hold, dialect: str) -> list[Header]:
     """What is known before the answer: the cap that we added, and the state of request and token limits."""
-    headers: list[Header] = []
-    if hold.output_cap is not None:
-        headers.append((b"x-penstock-capped", b"max_tokens=%d" % hold.output_cap))
-    for unit in (LimitUnit.REQUESTS, LimitUnit.TOKENS):
-        standing = min((s for s in hold.standings if s.limit.unit is unit), key=lambda s: s.left, default=None)
-        if standing is None:
-            continue
-        left = max(0, standing.left - hold.amounts.of(unit))
-        headers.append((b"x-ratelimit-limit-%s" % unit.value.encode(), b"%d" % standing.limit.amount))
-        headers.append((b"x-ratelimit-remaining-%s" % unit.value.encode(), b"%d" % left))
-        reset_ms = standing.resets_at_ms(hold.admitted_at_ms)
-        if reset_ms is not None:
-            seconds = -(-(reset_ms - hold.admitted_at_ms) // 1000)
-            headers.append((b"x-ratelimit-reset-%s" % unit.value.encode(), b"%ds" % seconds))
-    return headers
+    capped = [] if hold.output_cap is None else [(b"x-penstock-capped", b"max_tokens=%d" % hold.output_cap)]
+    return [*capped, *rate_headers(hold, dialect)]
 
 
 def cost_comment(ending: Ending, hold: Hold) -> bytes:

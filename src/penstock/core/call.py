@@ -27,7 +27,7 @@ class Inbound:
 
     ``path`` and ``query`` are the raw ASCII of the request line, escapes kept; header names are lower case and each has
     its own line. ``is_confidential`` says whether a credential may be read here: loopback, TLS, a trusted proxy, or
-    ``allow_plain_http``. ``scheme`` is what the client spoke, to us or to a trusted proxy. ``read_body(max)`` awaits the
+    ``allow_plain_http``. ``scheme`` is what the client spoke, to us or a trusted proxy. ``read_body(max)`` awaits the
     whole body, sends ``100 Continue`` where it was asked for, and raises BodyTooLarge, RequestTimeout, Overloaded, or
     BadRequest where it never became complete. ``received_s`` is the loop's clock.
     """

@@ -50,7 +50,9 @@ _EXPOSED = (
     b"x-request-id, request-id, x-penstock-cost, x-penstock-basis, x-penstock-budget-remaining, "
     b"x-penstock-budget-reset, x-penstock-capped, retry-after, retry-after-ms, x-should-retry, ratelimit, "
     b"ratelimit-policy, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
+    b"anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, anthropic-ratelimit-requests-reset, "
+    b"anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
 )
 CORS: tuple[Header, ...] = (
     (b"access-control-allow-origin", b"*"),

@@ -45,6 +45,16 @@ class Window:
                 return OPEN_PERIOD, OPEN_PERIOD
         return day_period(self._first_day(now_ms)), day_period(now_ms // DAY_MS)
 
+    @property
+    def seconds(self) -> int | None:
+        """How long it is; None where that varies (a month) or has no end."""
+        match self.kind:
+            case WindowKind.FIXED:
+                return self.length
+            case WindowKind.DAYS | WindowKind.WEEK:
+                return (7 if self.kind is WindowKind.WEEK else self.length) * DAY_MS // 1000
+        return None
+
     def period(self, now_ms: int) -> str:
         """Where an amount that is admitted now belongs."""
         return self.span(now_ms)[1]
