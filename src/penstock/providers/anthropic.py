@@ -32,10 +32,10 @@ SEARCHES_MAX = 20
 _FALLBACKS_MAX = 16
 _BASE64 = re.compile(rb'"type"\s*:\s*"base64"')
 # Sources that we cannot see, documents whose text may exceed their compressed bytes, sealed results of their tools.
-_HIDDEN = re.compile(
+_HIDDEN_TYPE = re.compile(
     rb'"type"\s*:\s*"(?:url|file|container_upload|(?:web_search|web_fetch|code_execution|tool_search_tool)_[a-z0-9_]*)"'
-    rb'|"application/pdf"|"file_id"'
 )
+_HIDDEN_WORDS = (b'"application/pdf"', b'"file_id"')
 # These call a model again, or another one, beside what max_tokens bounds.
 _FURTHER_CALLS = re.compile(rb'"type"\s*:\s*"((?:compact|advisor)_\d+)"')
 # Tools that the caller runs; every other typed tool runs at the provider, with input of its own.
@@ -91,7 +91,7 @@ def read_request(endpoint: Endpoint, body: bytes, _named: str | None = None) -> 
         output_tokens=asked.max_tokens,
         has_tools=bool(asked.tools),
         is_structured=asked.output_format is not None or asked.output_config is not None,
-        has_hidden_input=runs_tools or asked.container is not None or _HIDDEN.search(text) is not None,
+        has_hidden_input=runs_tools or asked.container is not None or _refers_elsewhere(text),
         media_tokens=IMAGE_TOKENS_MAX * len(_BASE64.findall(text)),
         tool_uses=SEARCHES_MAX if runs_tools else 0,
         wants_usage=True,
@@ -168,6 +168,10 @@ def _check_cap(endpoint: Endpoint, max_tokens: int | None) -> None:
     # Some hosts take 0 for no cap at all.
     if max_tokens is not None and not 1 <= max_tokens <= COUNT_MAX:
         raise InvalidRequest(f"max_tokens: must be between 1 and {COUNT_MAX}.", param="max_tokens")
+
+
+def _refers_elsewhere(text: bytes) -> bool:
+    return any(word in text for word in _HIDDEN_WORDS) or _HIDDEN_TYPE.search(text) is not None
 
 
 def _runs_there(tool: _Tool) -> bool:

@@ -39,7 +39,7 @@ _RIVAL_FIELDS = ("n_predict", "n_cmpl", "num_predict", "max_new_tokens", "auto_m
 _CALLERS_TOOLS = (None, "function", "custom")
 _IMAGE = re.compile(rb'"image_url"\s*:')
 _REMOTE_URL = re.compile(rb'"(?:image_)?url"\s*:\s*"(?!data:)')
-_STORED_INPUT = re.compile(rb'"(?:file|file_id|file_data|video_url|audio_url|data_sources)"')
+_STORED_INPUT = (b'"file"', b'"file_id"', b'"file_data"', b'"video_url"', b'"audio_url"', b'"data_sources"')
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MODEL_NAME_MAX)]
 _Names = Annotated[list[_Name], msgspec.Meta(max_length=_FALLBACKS_MAX)]
@@ -287,7 +287,7 @@ def _runs_tools(asked: _Body, models: tuple[str, ...]) -> bool:
 
 def _refers_elsewhere(text: bytes) -> bool:
     """Whether something is meant to be read that does not stand in the body."""
-    if _STORED_INPUT.search(text) is not None:
+    if any(key in text for key in _STORED_INPUT):
         return True
     return b'"image_url"' in text and _REMOTE_URL.search(text) is not None
 
