@@ -45,6 +45,7 @@ UNIFIED = (COMPATIBLE, ANTHROPIC)
         ("/b/a/x", "/a/b/a", "/x"),
         ("/v1/x", "", "/v1/x"),
         ("/v1/x", "/", "/v1/x"),
+        ("//x", "", "//x"),
     ],
 )
 def test_the_longest_prefix_that_ends_the_base_path_is_cut(rest: str, base_path: str, tail: str) -> None:
@@ -127,6 +128,7 @@ def test_a_unified_path_leads_to_a_dialect(path: str, dialect: Dialect, endpoint
         ("POST", "/v1/messages/count_tokens", UnknownRoute),
         ("POST", "/v1/embeddings", UnknownRoute),
         ("POST", "/v1chat/completions", UnknownRoute),
+        ("POST", "/xx/chat/completions", UnknownRoute),
         ("POST", "/OpenAI/v1/chat/completions", UnknownRoute),
         ("POST", "/elsewhere/v1/chat/completions", UnknownRoute),
         ("GET", "/", UnknownRoute),
