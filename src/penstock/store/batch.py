@@ -1,193 +1,139 @@
-"""One batch of the ledger: reservations and endings that become durable together, in one transaction.
+"""One batch of the ledger: what becomes durable together, in one transaction.
 
 Endings come first, then reservations in the order in which they arrived, each seeing the one before; last the endings
-of holds that this very batch has made. A hold moves from open to settled, void or swept, once; whoever comes later
-finds nothing to do, but for a late truth about a swept hold, which becomes an adjustment (money.md, "The ledger").
+of holds that this very batch has made. A hold leaves "open" once, to settled, void or swept, with one final entry;
+whoever comes later finds nothing to do, but for its own ending of a swept hold, which becomes an adjustment (money.md,
+"The ledger").
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection
 
 from penstock.core.call import Basis, Ending, Hold, HoldRequest
 from penstock.core.errors import LimitExceeded
-from penstock.core.limits import Admitted, LimitUnit, Refused, decide
+from penstock.core.limits import LimitUnit, Refused, Standing, decide
 from penstock.core.refusals import refusal
-from penstock.core.windows import DAY_MS, day_period
-from penstock.store.buckets import Bucket, Buckets
+from penstock.store.bulk import Row
 from penstock.store.charges import Charge, charge, worst_case
-from penstock.store.schema import ADJUST, FINAL, OPEN, SETTLED, SWEPT, VOID, entry, hold
+from penstock.store.memory import Memory
+from penstock.store.rows import HeldCall, booked, entry_row, hold_row, new_hold, write
+from penstock.store.schema import OPEN, SETTLED, SWEPT, VOID
 
 Answer = Hold | LimitExceeded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Conclusion:
-    """The ending of a hold; ``is_sweep``: by somebody else, because its owner is dead."""
+    """What its owner says of a hold in the end."""
 
     hold_id: str
     ending: Ending
-    is_sweep: bool = False
-
-
-@dataclass(slots=True)
-class _Kept:
-    """A hold as it stands in the database, or will; ``row`` has its columns but ``buckets`` in memory."""
-
-    row: dict[str, object]
-    buckets: dict[str, list[Bucket]]
-    held: Charge
-    admitted_at_ms: int
-    state: str = OPEN
 
 
 @dataclass(slots=True)
 class Batch:
-    """Works inside a transaction of ``connection``; ``now_ms`` is its one time, ``owner`` the process that holds.
+    """Works in the transaction that ``memory`` has entered on ``connection``; ``owner`` is the process that holds.
 
-    After ``apply``, ``answers`` has one for every reservation by its hold's id, and ``learned`` the endings from which
-    something can be learned, with the provider and model of each.
+    ``learned`` are the endings that were booked, with the provider and model of each.
     """
 
     connection: Connection
+    memory: Memory
     owner: str
-    now_ms: int
-    answers: dict[str, Answer] = field(default_factory=dict)
     learned: list[tuple[str, str, Ending]] = field(default_factory=list)
-    _made: dict[str, _Kept] = field(default_factory=dict)
-    _entries: list[dict[str, object]] = field(default_factory=list)
-    _moves: list[dict[str, object]] = field(default_factory=list)
+    _made: list[Row] = field(default_factory=list)
+    _closed: dict[str, str] = field(default_factory=dict)
+    _entries: list[Row] = field(default_factory=list)
 
-    def apply(self, reservations: Sequence[HoldRequest], conclusions: Sequence[Conclusion]) -> None:
-        """Decide and write everything."""
-        buckets = Buckets(self.connection)
-        kept = self._load(buckets, [conclusion.hold_id for conclusion in conclusions]) if conclusions else {}
+    def apply(self, requests: Sequence[HoldRequest], conclusions: Sequence[Conclusion]) -> list[Answer]:
+        """Decide and write everything; the answers are in the order of the requests.
+
+        Raises ValueError for two requests with one id, which only a fault of ours can make.
+        """
+        if len({request.id for request in requests}) < len(requests):
+            raise ValueError("two reservations have one id")
+        self.memory.load_held(self.connection, [conclusion.hold_id for conclusion in conclusions])
+        rest = [conclusion for conclusion in conclusions if not self._conclude(conclusion)]
+        self.memory.prepare(self.connection, (subject for request in requests for subject in request.subjects))
+        answers = [self._reserve(request) for request in requests]
+        for conclusion in rest:
+            self._conclude(conclusion)
+        self._write()
         for conclusion in conclusions:
-            if conclusion.hold_id in kept:
-                self._conclude(kept[conclusion.hold_id], conclusion)
-        subjects = {id(request.subjects): request.subjects for request in reservations}
-        buckets.load((subject for group in subjects.values() for subject in group), self.now_ms)
-        for request in reservations:
-            self.answers[request.id] = self._reserve(buckets, request)
-        for conclusion in conclusions:
-            if conclusion.hold_id in self._made:
-                self._conclude(self._made[conclusion.hold_id], conclusion)
-        buckets.save()
+            self.memory.held.pop(conclusion.hold_id, None)
+        return answers
+
+    def sweep(self, orphans: Sequence[HeldCall]) -> None:
+        """Close the open holds of dead processes at the worst case."""
+        self.memory.load_buckets(self.connection, orphans)
+        for held in orphans:
+            self._close(held, worst_case(held.amounts), SWEPT)
         self._write()
 
-    def _load(self, buckets: Buckets, ids: Iterable[str]) -> dict[str, _Kept]:
-        found = {}
-        rows = list(self.connection.execute(_HOLDS, {"ids": list(ids)}).mappings())
-        numbers = {row["id"]: msgspec.json.decode(row["buckets"], type=dict[str, list[int]]) for row in rows}
-        buckets.load_ids({number for by_unit in numbers.values() for group in by_unit.values() for number in group})
-        for row in rows:
-            touched = {unit: [buckets.find(n) for n in group] for unit, group in numbers[row["id"]].items()}
-            held = Charge(row["usd"], row["tokens_in"], row["tokens_out"], row["requests"])
-            found[row["id"]] = _Kept(dict(row), touched, held, row["admitted_at_ms"], row["state"])
-        return found
-
-    def _reserve(self, buckets: Buckets, request: HoldRequest) -> Answer:
-        standings = buckets.standings(request.subjects, self.now_ms)
-        decision = decide(request.worst, standings, self.now_ms)
+    def _reserve(self, request: HoldRequest) -> Answer:
+        memory, now_ms = self.memory, self.memory.now_ms
+        plans = [memory.plan(self.connection, subject) for subject in request.subjects]
+        standings: list[Standing] = []
+        for plan in plans:
+            standings += memory.buckets.standings(plan)
+        decision = decide(request.worst, standings, now_ms)
         if isinstance(decision, Refused):
-            return refusal(decision, self.now_ms)
-        touched = buckets.hold(request.subjects, decision.amounts, self.now_ms)
-        self._made[request.id] = self._make(request, decision, touched)
-        return Hold(request.id, decision.amounts, decision.output_cap, tuple(standings), self.now_ms)
+            return refusal(decision, now_ms)
+        bucket_ids: dict[LimitUnit, list[int]] = {}
+        for plan in plans:
+            for unit, bucket in memory.buckets.touched(plan):
+                memory.buckets.add(bucket, held=decision.amounts.of(unit))
+                bucket_ids.setdefault(unit, []).append(bucket.id)
+        held = new_hold(request, decision, bucket_ids, self.owner, now_ms)
+        memory.held[held.id] = held
+        self._made.append(hold_row(held, request, decision.output_cap))
+        return Hold(request.id, decision.amounts, decision.output_cap, tuple(standings), now_ms)
 
-    def _make(self, request: HoldRequest, decision: Admitted, touched: dict[str, list[Bucket]]) -> _Kept:
-        amounts = decision.amounts
-        tokens_in = min(request.worst.input_tokens, amounts.tokens)
-        held = Charge(amounts.usd, tokens_in, amounts.tokens - tokens_in, amounts.requests)
-        row: dict[str, object] = {
-            "id": request.id,
-            "request_id": request.request_id,
-            "key_id": request.key_id,
-            "person_id": request.person_id,
-            "provider": request.provider,
-            "model": request.model[:200],
-            "endpoint": request.endpoint,
-            "price_book": request.price_book,
-            "usd": held.usd,
-            "tokens_in": held.tokens_in,
-            "tokens_out": held.tokens_out,
-            "requests": held.requests,
-            "worst": msgspec.json.encode(request.worst).decode(),
-            "output_cap": decision.output_cap,
-            "owner": self.owner,
-            "admitted_at_ms": self.now_ms,
-        }
-        return _Kept(row, touched, held, self.now_ms)
-
-    def _conclude(self, kept: _Kept, conclusion: Conclusion) -> None:
+    def _conclude(self, conclusion: Conclusion) -> bool:
+        """Book an ending; False if there is no such hold (yet)."""
+        held = self.memory.held.get(conclusion.hold_id)
+        if held is None:
+            return False
         ending = conclusion.ending
-        booked = charge(kept.held, ending)
-        if kept.state == OPEN:
-            state = SWEPT if conclusion.is_sweep else VOID if ending.basis is Basis.VOID else SETTLED
-            for unit, rows in kept.buckets.items():
-                for row in rows:
-                    row.add(settled=booked.of(LimitUnit(unit)), held=-_held(kept.held, LimitUnit(unit)))
-            self._book(kept, ending, booked, kind=FINAL)
-        elif kept.state == SWEPT and not conclusion.is_sweep:
-            state = SETTLED
-            booked = booked.minus(charge(kept.held, worst_case(kept.held)))
-            for unit, rows in kept.buckets.items():
-                for row in rows:
-                    row.add(settled=booked.of(LimitUnit(unit)))
-            self._book(kept, ending, booked, kind=ADJUST)
-        else:
-            return
-        kept.state = state
-        self._moves.append({"hold_id": kept.row["id"], "to": state})
+        if held.owner != self.owner or held.id in self._closed:
+            return True
+        if held.state == OPEN:
+            self._close(held, ending, VOID if ending.basis is Basis.VOID else SETTLED)
+        elif held.state == SWEPT:
+            self._correct(held, ending)
+        return True
 
-    def _book(self, kept: _Kept, ending: Ending, booked: Charge, *, kind: str) -> None:
-        names = ("person_id", "key_id", "provider", "model", "endpoint")
-        self._entries.append(
-            {
-                "hold_id": kept.row["id"],
-                "kind": kind,
-                "number": 0 if kind == FINAL else 1,
-                "cost": booked.usd,
-                "tokens_in": booked.tokens_in,
-                "tokens_out": booked.tokens_out,
-                "requests": booked.requests,
-                "usage": msgspec.json.encode(ending.usage).decode(),
-                "rates": msgspec.json.encode(ending.rates).decode(),
-                "basis": ending.basis.value,
-                "flags": msgspec.json.encode(ending.flags).decode(),
-                "reported_pico": ending.reported_pico,
-                "latency_ms": ending.latency_ms,
-                "first_byte_ms": ending.first_byte_ms,
-                "status": ending.status,
-                "is_stream": ending.is_stream,
-                "bytes_out": ending.bytes_out,
-                "at_ms": self.now_ms,
-                "day": day_period(kept.admitted_at_ms // DAY_MS),
-                **{name: kept.row[name] for name in names},
-            }
-        )
-        self.learned.append((str(kept.row["provider"]), str(kept.row["model"]), ending))
+    def _close(self, held: HeldCall, ending: Ending, state: str) -> None:
+        charged = charge(held.amounts, ending)
+        self._move(held, charged, frees=True)
+        self._closed[held.id] = state
+        self._book(held, ending, charged, 0)
+
+    def _correct(self, held: HeldCall, ending: Ending) -> None:
+        """Book the truth about a hold that was swept: the difference to what was charged, once."""
+        so_far = booked(self.connection, held.id)
+        if so_far.is_late:
+            return
+        added = charge(held.amounts, ending).minus(so_far.charge)
+        self._move(held, added, frees=False)
+        self._closed[held.id] = SWEPT
+        self._book(held, ending, added, so_far.entries)
+
+    def _move(self, held: HeldCall, charged: Charge, *, frees: bool) -> None:
+        amounts, buckets = held.amounts, self.memory.buckets
+        for unit, ids in held.bucket_ids.items():
+            freed = (1 if unit is LimitUnit.CONCURRENT else amounts.of(unit)) if frees else 0
+            for bucket_id in ids:
+                buckets.add(buckets.get(bucket_id), settled=charged.of(unit), held=-freed)
+
+    def _book(self, held: HeldCall, ending: Ending, added: Charge, number: int) -> None:
+        self._entries.append(entry_row(held, ending, added, number, self.memory.now_ms))
+        self.learned.append((held.provider, held.model, ending))
 
     def _write(self) -> None:
-        made = [{**kept.row, "state": kept.state, "buckets": _numbers(kept.buckets)} for kept in self._made.values()]
-        if made:
-            self.connection.execute(insert(hold), made)
-        moves = [move for move in self._moves if move["hold_id"] not in self._made]
-        if moves:
-            self.connection.execute(_MOVE, moves)
-        if self._entries:
-            self.connection.execute(insert(entry), self._entries)
-
-
-_HOLDS = select(hold).where(hold.c.id.in_(bindparam("ids", expanding=True)))
-_MOVE = update(hold).where(hold.c.id == bindparam("hold_id")).values(state=bindparam("to"))
-
-
-def _held(held: Charge, unit: LimitUnit) -> int:
-    return 1 if unit is LimitUnit.CONCURRENT else held.of(unit)
-
-
-def _numbers(buckets: dict[str, list[Bucket]]) -> str:
-    return msgspec.json.encode({unit: [row.id for row in rows] for unit, rows in buckets.items()}).decode()
+        """A batch that only refuses writes nothing, and costs the disk nothing."""
+        if self._made or self._entries:
+            write(self.connection, self._made, self._closed, self._entries)
+            self.memory.write(self.connection)

@@ -1,159 +1,137 @@
-"""The buckets of one transaction: read once, changed in memory, written back once.
+"""The bucket rows that a writer reads, changes and writes back.
 
-A bucket counts one unit of one subject in one period: what is settled and what is held. Deciding on values in memory
-is what makes a batch cheap, and each reservation of it sees the one before.
+What was read stays here from one transaction to the next, so that a lone process reads nothing twice. Whoever keeps it
+that long must ``forget`` when somebody else has committed, and whenever a transaction failed: what stands here is then
+not what is stored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
-from penstock.core.limits import Amounts, Limit, LimitUnit, Standing, Subject
-from penstock.core.windows import DAY, LIFETIME
+from penstock.core.limits import LimitUnit, Standing
+from penstock.store.bulk import Bulk
+from penstock.store.plans import Key, Plan
 from penstock.store.schema import bucket
 
-Key = tuple[str, str, str]
-"""Subject, unit, period."""
+REMEMBERED_MAX = 200_000
+_CHUNK = 500
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bucket:
-    """``id`` is None until the row is written for the first time."""
+    """What is settled and held of one unit, for one subject in one period."""
 
-    key: Key
-    settled: int = 0
-    held: int = 0
-    id: int | None = None
-    is_changed: bool = False
-
-    def add(self, *, settled: int = 0, held: int = 0) -> None:
-        self.settled += settled
-        self.held += held
-        self.is_changed = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The buckets of some subjects: those that a hold touches, by unit, and those that each limit looks at."""
-
-    subjects: Sequence[Subject]
-    touched: dict[str, list[Bucket]]
-    watched: list[tuple[str, Limit, list[Bucket]]]
+    id: int
+    settled: int
+    held: int
 
 
 class Buckets:
-    """Those that a batch may touch. ``load`` reads them, ``save`` writes what has changed and numbers the new ones."""
+    """The buckets that are known."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._by_key: dict[Key, Bucket] = {}
+    def __init__(self) -> None:
         self._by_id: dict[int, Bucket] = {}
-        self._accounts: dict[int, _Account] = {}
+        # None: known not to exist. Past periods stay that way, since time never runs backwards.
+        self._by_key: dict[Key, Bucket | None] = {}
+        self._changed: set[Bucket] = set()
 
-    def load(self, subjects: Iterable[Subject], now_ms: int) -> None:
-        """Read every bucket that the limits of these subjects look at, and those that each hold touches."""
-        periods: set[str] = set()
-        first_day = last_day = DAY.period(now_ms)
-        names = set()
-        for subject in subjects:
-            names.add(subject.name)
-            for window in (DAY, LIFETIME, *(limit.window for limit in subject.limits)):
-                first, last = window.span(now_ms)
-                if last == last_day:
-                    first_day = min(first_day, first)
-                else:
-                    periods.add(last)
-        if names:
-            days = bucket.c.period.between(first_day, last_day)
-            wanted = bucket.c.subject.in_(names) & or_(days, bucket.c.period.in_(periods))
-            self._read(wanted)
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is remembered that it is time to ``forget``."""
+        return len(self._by_key) > REMEMBERED_MAX or len(self._by_id) > REMEMBERED_MAX
 
-    def load_ids(self, ids: Iterable[int]) -> None:
-        """Read the buckets of these numbers that are not here yet."""
-        missing = [number for number in ids if number not in self._by_id]
+    def forget(self) -> None:
+        self._by_id.clear()
+        self._by_key.clear()
+        self._changed.clear()
+
+    def load(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Make the buckets of these keys known, or known not to exist."""
+        for chunk in _chunks(key for key in keys if key not in self._by_key):
+            self._by_key.update(dict.fromkeys(chunk))
+            subjects, units, periods = (list(set(part)) for part in zip(*chunk, strict=True))
+            self._remember(connection, _BY_KEY, {"subjects": subjects, "units": units, "periods": periods})
+
+    def load_ids(self, connection: Connection, ids: Iterable[int]) -> None:
+        """Make the buckets with these ids known."""
+        for chunk in _chunks(bucket_id for bucket_id in ids if bucket_id not in self._by_id):
+            self._remember(connection, _BY_ID, {"ids": chunk})
+
+    def create(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Make the buckets of these keys exist; ``load`` was asked for them before."""
+        missing = [key for key in dict.fromkeys(keys) if self._by_key[key] is None]
         if missing:
-            self._read(bucket.c.id.in_(missing))
+            empty = {"settled": 0, "held": 0}
+            connection.execute(_INSERT, [dict(zip(_KEY, key, strict=True)) | empty for key in missing])
+            for key in missing:
+                del self._by_key[key]
+            self.load(connection, missing)
 
-    def standings(self, subjects: Sequence[Subject], now_ms: int) -> list[Standing]:
-        """Where the subjects stand against each of their limits."""
+    def get(self, bucket_id: int) -> Bucket:
+        """A bucket that ``load_ids`` was asked for; raises KeyError if its row is gone."""
+        return self._by_id[bucket_id]
+
+    def touched(self, plan: Plan) -> list[tuple[LimitUnit, Bucket]]:
+        """The buckets that a call of the plan is counted in; ``create`` was asked for them before."""
+        found = ((unit, self._by_key[key]) for unit, key in plan.touched)
+        return [(unit, bucket) for unit, bucket in found if bucket is not None]
+
+    def standings(self, plan: Plan) -> list[Standing]:
+        """Where a subject stands against each of its limits; ``load`` was asked for what the plan reads."""
+        by_key = self._by_key
         return [
-            Standing(name, limit, {row.key[2]: (row.settled, row.held) for row in rows})
-            for name, limit, rows in self._account(subjects, now_ms).watched
+            Standing(
+                plan.subject.name,
+                limit,
+                {key[2]: (found.settled, found.held) for key in keys if (found := by_key[key]) is not None},
+            )
+            for limit, keys in plan.read
         ]
 
-    def hold(self, subjects: Sequence[Subject], amounts: Amounts, now_ms: int) -> dict[str, list[Bucket]]:
-        """Add the amounts to every bucket that counts them; the buckets by unit."""
-        touched = self._account(subjects, now_ms).touched
-        for unit, rows in touched.items():
-            amount = amounts.of(LimitUnit(unit))
-            for row in rows:
-                row.add(held=amount)
-        return touched
+    def add(self, counted: Bucket, *, settled: int = 0, held: int = 0) -> None:
+        """Add to what is settled and held; an amount below 0 is taken away."""
+        counted.settled += settled
+        counted.held += held
+        self._changed.add(counted)
 
-    def find(self, number: int) -> Bucket:
-        return self._by_id[number]
+    def write(self, connection: Connection) -> None:
+        """Store what has changed since the last ``write``."""
+        if self._changed:
+            rows = [{"bucket_id": row.id, "to_settled": row.settled, "to_held": row.held} for row in self._changed]
+            _UPDATE.run(connection, rows)
+            self._changed.clear()
 
-    def save(self) -> None:
-        """Write what has changed. New rows get their numbers."""
-        changed = [row for row in self._by_key.values() if row.is_changed]
-        old = [{"b_id": row.id, "settled": row.settled, "held": row.held} for row in changed if row.id is not None]
-        if old:
-            self._connection.execute(_UPDATE, old)
-        for row in changed:
-            if row.id is None:
-                values = dict(zip(("subject", "unit", "period"), row.key, strict=True))
-                result = self._connection.execute(insert(bucket).values(**values, settled=row.settled, held=row.held))
-                for number in result.inserted_primary_key or ():
-                    row.id = number
-                    self._by_id[number] = row
-            row.is_changed = False
-
-    def _account(self, subjects: Sequence[Subject], now_ms: int) -> _Account:
-        """Found once a batch for the same subjects; the next of their calls costs one look-up by identity."""
-        found = self._accounts.get(id(subjects))
-        if found is None:
-            touched = {unit: [self._get(key) for key in keys] for unit, keys in _keys(subjects, now_ms).items()}
-            watched = [
-                (subject.name, limit, self._window(subject.name, limit, now_ms))
-                for subject in subjects
-                for limit in subject.limits
-            ]
-            found = self._accounts[id(subjects)] = _Account(subjects, touched, watched)
-        return found
-
-    def _window(self, subject: str, limit: Limit, now_ms: int) -> list[Bucket]:
-        first, last = limit.window.span(now_ms)
-        unit = limit.unit.value
-        return [
-            row for key, row in self._by_key.items() if key[0] == subject and key[1] == unit and first <= key[2] <= last
-        ]
-
-    def _get(self, key: Key) -> Bucket:
-        row = self._by_key.get(key)
-        if row is None:
-            row = self._by_key[key] = Bucket(key)
-        return row
-
-    def _read(self, wanted: ColumnElement[bool]) -> None:
-        for number, subject, unit, period, settled, held in self._connection.execute(_SELECT.where(wanted)):
-            if (key := (subject, unit, period)) not in self._by_key:
-                row = self._by_key[key] = Bucket(key, settled, held, number)
-                self._by_id[number] = row
+    def _remember(self, connection: Connection, query: Executable, wanted: dict[str, list[T]]) -> None:
+        for bucket_id, subject, unit, period, settled, held in connection.execute(query, wanted):
+            # One object for each bucket, by whichever name it was loaded first: it may have changed since.
+            known = self._by_id.setdefault(bucket_id, Bucket(bucket_id, settled, held))
+            self._by_key[subject, unit, period] = known
 
 
+_KEY = ("subject", "unit", "period")
 _SELECT = select(bucket.c.id, bucket.c.subject, bucket.c.unit, bucket.c.period, bucket.c.settled, bucket.c.held)
-_UPDATE = (
-    update(bucket).where(bucket.c.id == bindparam("b_id")).values(settled=bindparam("settled"), held=bindparam("held"))
+_BY_ID = _SELECT.where(bucket.c.id.in_(bindparam("ids", expanding=True)))
+# Three short lists take fewer parameters than one list of triples; what their product gives too much is true as well.
+_BY_KEY = _SELECT.where(
+    bucket.c.subject.in_(bindparam("subjects", expanding=True)),
+    bucket.c.unit.in_(bindparam("units", expanding=True)),
+    bucket.c.period.in_(bindparam("periods", expanding=True)),
+)
+_INSERT = insert(bucket)
+_UPDATE = Bulk(
+    update(bucket)
+    .where(bucket.c.id == bindparam("bucket_id"))
+    .values(settled=bindparam("to_settled"), held=bindparam("to_held")),
+    ["bucket_id", "to_settled", "to_held"],
 )
 
 
-def _keys(subjects: Sequence[Subject], now_ms: int) -> Mapping[str, list[Key]]:
-    """The buckets that a hold of these subjects touches, by unit."""
-    keys: dict[str, dict[Key, None]] = {}
-    for subject in subjects:
-        windows = [(LimitUnit.USD, DAY), (LimitUnit.USD, LIFETIME)]
-        windows += [(limit.unit, limit.window) for limit in subject.limits]
-        for unit, window in windows:
-            keys.setdefault(unit.value, {})[subject.name, unit.value, window.period(now_ms)] = None
-    return {unit: list(found) for unit, found in keys.items()}
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

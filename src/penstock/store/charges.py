@@ -35,6 +35,14 @@ class Charge:
                 return self.requests
         return 0
 
+    def plus(self, other: Self) -> "Charge":
+        return Charge(
+            self.usd + other.usd,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.requests + other.requests,
+        )
+
     def minus(self, other: Self) -> "Charge":
         return Charge(
             self.usd - other.usd,

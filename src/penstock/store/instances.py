@@ -1,16 +1,27 @@
-"""The running processes, each with a row and a lock file: a lock that is free means that its holder is dead.
+"""The running processes, each with a row and a lock file, so that a dead one can be told from a slow one.
 
-The system frees the lock of a process however it dies, at once; so nobody has to guess from a clock, and a process that
-was merely slow is never swept (money.md, "sweep").
+The system frees the lock of a process however it dies, at once. Only where there is no lock file to look at (another
+machine's process, a file that somebody removed) a beat decides: 15 s without one is death (money.md, "sweep").
 """
 
 import fcntl
 import os
+from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from penstock.store.schema import instance
+
+BEAT_S = 5
+DEAD_AFTER_MS = 15_000
+
+
+class _Lock(Enum):
+    TAKEN = "taken"
+    FREE = "free"
+    ABSENT = "absent"
 
 
 class Instance:
@@ -33,11 +44,18 @@ class Instance:
             os.close(self._lock)
             self._lock = None
 
-    def register(self, connection: Connection, now_ms: int) -> None:
-        connection.execute(insert(instance).values(id=self.id, started_ms=now_ms, beat_ms=now_ms))
-
     def beat(self, connection: Connection, now_ms: int) -> None:
-        connection.execute(update(instance).where(instance.c.id == self.id).values(beat_ms=now_ms))
+        """Say that we live; the row is made where it is missing: at the start, or after we were taken for dead."""
+        row = instance.c.id == self.id
+        if not connection.execute(update(instance).where(row).values(beat_ms=now_ms)).rowcount:
+            connection.execute(insert(instance).values(id=self.id, started_ms=now_ms, beat_ms=now_ms))
+
+    def find_dead(self, connection: Connection, owners: Iterable[str], now_ms: int) -> list[str]:
+        """Those of the listed processes and of these owners that are dead; never ourselves."""
+        beats: dict[str, int] = dict.fromkeys(owners, 0)
+        beats |= {row.id: row.beat_ms for row in connection.execute(select(instance.c.id, instance.c.beat_ms))}
+        beats.pop(self.id, None)
+        return [other for other, beat_ms in beats.items() if _is_dead(self._probe(other), now_ms - beat_ms)]
 
     def forget(self, connection: Connection, instance_id: str) -> None:
         """Take a process off the list, once it has no open hold."""
@@ -45,21 +63,24 @@ class Instance:
         if instance_id != self.id:
             self._path(instance_id).unlink(missing_ok=True)
 
-    def is_dead(self, instance_id: str) -> bool:
-        """Whether a process other than this one is gone: its lock is free, or its file is."""
-        if instance_id == self.id:
-            return False
+    def _probe(self, instance_id: str) -> _Lock:
         try:
             lock = os.open(self._path(instance_id), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return True
+            return _Lock.ABSENT
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
+            return _Lock.TAKEN
         finally:
             os.close(lock)
-        return True
+        return _Lock.FREE
 
     def _path(self, instance_id: str) -> Path:
         return self._folder / f"instance-{instance_id}.lock"
+
+
+def _is_dead(lock: _Lock, silent_ms: int) -> bool:
+    if lock is _Lock.ABSENT:
+        return silent_ms >= DEAD_AFTER_MS
+    return lock is _Lock.FREE

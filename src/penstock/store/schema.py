@@ -29,6 +29,7 @@ VOID = "void"
 SWEPT = "swept"
 TIME_MS = "time_ms"
 """The key in ``meta`` of the ledger's time, which never runs backwards."""
+MODEL_LENGTH_MAX = 200
 FINAL = "final"
 ADJUST = "adjust"
 
@@ -36,7 +37,7 @@ metadata = MetaData()
 
 # SQLite numbers its rows only where the type is exactly INTEGER, which has 64 bits there.
 _RowId = BigInteger().with_variant(Integer, "sqlite")
-_Model = String(200)
+_Model = String(MODEL_LENGTH_MAX)
 _Document = LargeBinary(2**24)
 
 bucket = Table(

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from penstock.core.limits import Standing, Subject
 from penstock.store.buckets import Buckets
 from penstock.store.engine import Database
+from penstock.store.plans import plan
 from penstock.store.schema import FINAL, entry
 
 READERS = 4
@@ -120,9 +121,10 @@ def last_entries(
 
 def standings(connection: Connection, subjects: Sequence[Subject], now_ms: int) -> list[Standing]:
     """Where the subjects stand against each of their limits, in the order in which these stand there."""
-    buckets = Buckets(connection)
-    buckets.load(subjects, now_ms)
-    return buckets.standings(subjects, now_ms)
+    buckets = Buckets()
+    plans = [plan(subject, now_ms) for subject in subjects]
+    buckets.load(connection, [key for each in plans for _, keys in each.read for key in keys])
+    return [standing for each in plans for standing in buckets.standings(each)]
 
 
 def _calls() -> ColumnElement[int]:

@@ -1,0 +1,186 @@
+"""The ledger's writer thread: gathers what waits, commits it, answers; beats, and sweeps what the dead have left.
+
+Nobody is answered before COMMIT has returned. If a batch fails, each operation is tried alone, in the order of arrival,
+so that one bad operation harms nobody: a reservation that fails is refused, an ending stays owed until it succeeds.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from penstock.core.call import Hold
+from penstock.core.errors import GatewayError, StoreUnavailable
+from penstock.core.observations import Observations, learn
+from penstock.store.batch import Conclusion
+from penstock.store.engine import Database
+from penstock.store.errors import StoreError
+from penstock.store.inbox import Barrier, Inbox, Operation, Reservation
+from penstock.store.instances import BEAT_S, Instance
+from penstock.store.observing import load_observations, save_observations
+from penstock.store.rows import find_open_of, find_open_owners
+from penstock.store.transactions import NotBegun, Transactions
+
+BATCH_MAX = 512
+RETRY_S = 0.05
+RETRY_MAX_S = 5.0
+
+Deliver = Callable[[Sequence[tuple[Reservation, Hold | GatewayError]], Sequence[Barrier]], None]
+_Written = Reservation | Conclusion
+_STORE_FAULTS = (NotBegun, SQLAlchemyError, OSError)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Owed:
+    """An ending that could not be written yet."""
+
+    conclusion: Conclusion
+    due_s: float
+    delay_s: float = RETRY_S
+
+
+class Writer:
+    """Runs in one thread, all but ``stop``, and there calls ``deliver`` with answers and the barriers that were reached.
+
+    ``failures`` counts the failed transactions since the last good one.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], int], inbox: Inbox, deliver: Deliver) -> None:
+        self.observations = Observations()
+        self.failures = 0
+        self._instance = Instance(database.folder, secrets.token_hex(8))
+        self._transactions = Transactions(database, self._instance.id, clock)
+        self._inbox = inbox
+        self._deliver = deliver
+        self._owed: list[_Owed] = []
+        self._next_beat_s = 0.0
+        self._stop_at_s: float | None = None
+
+    def open(self) -> None:
+        """Take part, and sweep what dead processes have left. Raises StoreError."""
+        try:
+            self._instance.begin()
+            while self._beat():
+                pass
+        except _STORE_FAULTS as exc:
+            self._transactions.close()
+            self._instance.end()
+            raise StoreError(f"the ledger cannot be written to ({exc.__cause__ or exc})") from exc
+
+    def run(self) -> None:
+        """Write until ``stop``, and then until nothing is owed or the grace is over."""
+        while not self._is_done():
+            self._inbox.wait(self._pause_s())
+            self._beat_if_due()
+            self._write(self._inbox.take(BATCH_MAX))
+        self._leave()
+
+    def stop(self, grace_s: float) -> None:
+        """Make ``run`` return, from another thread."""
+        self._stop_at_s = time.monotonic() + grace_s
+        self._inbox.wake()
+
+    def _is_done(self) -> bool:
+        return (
+            self._stop_at_s is not None and not self._inbox and (not self._owed or time.monotonic() >= self._stop_at_s)
+        )
+
+    def _pause_s(self) -> float:
+        due_s = min((owed.due_s for owed in self._owed), default=self._next_beat_s)
+        return max(0.0, min(due_s, self._next_beat_s) - time.monotonic())
+
+    def _write(self, operations: Sequence[Operation]) -> None:
+        barriers = [each for each in operations if isinstance(each, Barrier)]
+        failed = self._try([each for each in operations if not isinstance(each, Barrier)])
+        refused = [each for each in failed if isinstance(each, Reservation)]
+        self._owed += [_Owed(each, time.monotonic() + RETRY_S) for each in failed if isinstance(each, Conclusion)]
+        self._pay(self._owed if barriers else [owed for owed in self._owed if owed.due_s <= time.monotonic()])
+        self._answer([(each, unavailable()) for each in refused], barriers)
+
+    def _pay(self, due: Sequence[_Owed]) -> None:
+        """Try again what is owed; what fails again waits twice as long."""
+        failed = set(self._try([owed.conclusion for owed in due]))
+        for owed in due:
+            if owed.conclusion in failed:
+                owed.delay_s = min(2 * owed.delay_s, RETRY_MAX_S)
+                owed.due_s = time.monotonic() + owed.delay_s
+            else:
+                self._owed.remove(owed)
+
+    def _try(self, operations: Sequence[_Written]) -> list[_Written]:
+        """Commit together; if that fails, halves apart, until each bad operation is alone. Gives those that failed."""
+        if not operations:
+            return []
+        try:
+            self._commit(operations)
+        except Exception as exc:  # noqa: BLE001  nothing may end the writer, and who waits must be told
+            self.failures += 1
+            _log.warning("a ledger transaction failed", exc_info=exc)
+            if isinstance(exc, NotBegun) or len(operations) == 1:
+                return list(operations)
+        else:
+            self.failures = 0
+            return []
+        half = len(operations) // 2
+        return [*self._try(operations[:half]), *self._try(operations[half:])]
+
+    def _commit(self, operations: Sequence[_Written]) -> None:
+        # Whoever has been told meanwhile that the ledger is unavailable must not be held for.
+        asked = [each for each in operations if isinstance(each, Reservation) and not each.waiter.done()]
+        endings = [each for each in operations if isinstance(each, Conclusion)]
+        with self._transactions.begin() as batch:
+            answers = batch.apply([each.request for each in asked], endings)
+            news = save_observations(batch.connection, learn(self.observations.seen, batch.learned))
+        self.observations.publish(news)
+        self._answer(list(zip(asked, answers, strict=True)), [])
+
+    def _answer(self, answered: Sequence[tuple[Reservation, Hold | GatewayError]], barriers: Sequence[Barrier]) -> None:
+        if answered or barriers:
+            self._deliver(answered, barriers)
+
+    def _beat_if_due(self) -> None:
+        if time.monotonic() < self._next_beat_s:
+            return
+        try:
+            has_more = self._beat()
+        except _STORE_FAULTS as exc:
+            self.failures += 1
+            _log.warning("this process could not say that it lives", exc_info=exc)
+            has_more = False
+        self._next_beat_s = time.monotonic() + (0 if has_more else BEAT_S)
+
+    def _beat(self) -> bool:
+        """Say that we live, learn what others have learned, sweep; whether there is more to sweep."""
+        has_more = False
+        with self._transactions.begin() as batch:
+            connection, now_ms = batch.connection, batch.memory.now_ms
+            self._instance.beat(connection, now_ms)
+            seen = load_observations(connection)
+            for owner in self._instance.find_dead(connection, find_open_owners(connection), now_ms):
+                orphans = find_open_of(connection, owner, BATCH_MAX)
+                batch.sweep(orphans)
+                if len(orphans) < BATCH_MAX:
+                    self._instance.forget(connection, owner)
+                else:
+                    has_more = True
+        self.observations.publish(seen)
+        return has_more
+
+    def _leave(self) -> None:
+        """Our row and lock file go; a hold of ours that is still open will be swept."""
+        if self._owed:
+            _log.error("%d endings could not be written; their holds will be swept", len(self._owed))
+        with suppress(*_STORE_FAULTS), self._transactions.begin() as batch:
+            self._instance.forget(batch.connection, self._instance.id)
+        self._transactions.close()
+        self._instance.end()
+
+
+def unavailable() -> StoreUnavailable:
+    """What a caller is told whose reservation cannot be made durable."""
+    return StoreUnavailable("The ledger cannot be written to at the moment.", retry_after_s=5)
