@@ -24,7 +24,7 @@ setup: $(DEV) ## a virtual environment in .venv with everything that work on pen
 system: ## the Debian packages that a bare machine lacks (the only target that needs root)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-		python3 python3-venv make git ca-certificates gcc libc6-dev nginx-light
+		python3 python3-venv make git ca-certificates gcc libc6-dev nginx
 
 serve: $(RUNTIME) ## start the gateway; the first start makes data/ and prints a key
 	$(BIN)/penstock serve

@@ -106,7 +106,7 @@ def start_nginx(stack: ExitStack, nginx: str, folder: Path) -> Target:
 def start_penstock(stack: ExitStack, folder: Path) -> Target:
     file = folder / "penstock.toml"
     file.write_text(SETTINGS, encoding="utf-8")
-    command = [sys.executable, "-m", "penstock.cli", "serve", "--config", str(file)]
+    command = [str(Path(sys.executable).with_name("penstock")), "serve", "--config", str(file)]
     process = stack.enter_context(running(command, core=0, folder=folder))
     wait_for(PENSTOCK)
     stores = open_stores(load(file, {"PENSTOCK_DATA_DIR": str(folder / "data")}, None, BUILT_IN, DIALECTS))
