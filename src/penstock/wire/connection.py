@@ -191,7 +191,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def close_if_idle(self) -> None:
         """Close where nothing is under way. A client that has not taken its last answer yet is given the time to."""
-        if self._current is not None or self._is_in_head or self._is_leaving:
+        if self._current is not None or self._is_in_head or self._is_leaving or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size():
             self.leave()
