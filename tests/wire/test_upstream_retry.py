@@ -21,10 +21,16 @@ from tests.wire.raw_upstream import (
     RawUpstream,
     Script,
     Sink,
+    answers,
     call,
     closing,
     outbound,
     until,
+)
+
+STREAM = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 )
 
 
@@ -78,6 +84,30 @@ async def test_a_post_that_did_not_leave_us_is_sent_again(upstream: Upstream) ->
 async def test_a_get_is_sent_again(upstream: Upstream) -> None:
     sink, connections = await _call_twice(upstream, method="GET", body=b"")
     assert (sink.fault, sink.body, connections) == (None, b"ok", 2)
+
+
+async def test_a_call_right_after_a_stream_does_not_meet_the_end_of_its_connection(
+    upstream: Upstream, clock: Clock
+) -> None:
+    # llama.cpp promises to keep the connection, and closes it behind the last byte of every stream.
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.write(STREAM)
+        await peer.reader.readexactly(1)
+        peer.reset()
+
+    async with RawUpstream(script) as server:
+        assert (await call(upstream, outbound(server.origin))).fault is None
+        assert (await call(upstream, outbound(server.origin))).fault is None
+        assert len(server.peers) == 2
+
+
+async def test_a_connection_that_carried_a_stream_is_used_again_later(upstream: Upstream, clock: Clock) -> None:
+    async with RawUpstream(answers(STREAM)) as server:
+        await call(upstream, outbound(server.origin))
+        clock.now_s += 1
+        await call(upstream, outbound(server.origin))
+        assert len(server.peers) == 1
 
 
 async def test_nothing_is_sent_a_third_time(upstream: Upstream) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penstock.core.call import AnswerSink, Fault, FaultKind, Header, Outbound
+from penstock.core.headers import find_header
+from penstock.core.settlement import AnswerKind, answer_kind
 from penstock.wire.decode import BadCoding, Decoder, decoded_headers, find_decoder
 from penstock.wire.request import request_head
 from penstock.wire.response import ResponseReader
@@ -96,6 +98,12 @@ class UpstreamExchange:
     def was_sent(self) -> bool:
         """Whether the whole request has left us, on this connection or an earlier one."""
         return self._was_sent or (self._connection is not None and self._connection.is_flushed)
+
+    @property
+    def was_stream(self) -> bool:
+        """Whether the answer was an event stream."""
+        content_type = find_header(self._reader.headers, b"content-type")
+        return answer_kind(self._reader.status, content_type) is AnswerKind.STREAM
 
     def begin(self, connection: UpstreamConnection) -> None:
         """Send the request on a free connection."""

@@ -58,7 +58,7 @@ class Upstream:
         if self._is_closed:
             raise _shutting_down()
         exchange = UpstreamExchange(outbound, sink, self, self._clock)
-        connection = self._pool.take((outbound.origin, outbound.allow_private))
+        connection = self._pool.take((outbound.origin, outbound.allow_private), self._clock())
         if connection is None:
             connection = await self._dial(outbound)
         self._exchanges.add(exchange)
@@ -96,7 +96,7 @@ class Upstream:
         if connection is None:
             return
         if is_reusable and not self._is_closed:
-            self._keep(connection)
+            self._keep(connection, must_rest=exchange.was_stream)
         else:
             connection.discard()
 
@@ -116,9 +116,9 @@ class Upstream:
         self._timer = self._loop.call_later(SWEEP_S, self._tick)
         self.sweep(self._clock())
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def _keep(self, connection: UpstreamConnection, *, must_rest: bool = False) -> None:
         connection.release()
-        displaced = self._pool.put(connection, self._clock())
+        displaced = self._pool.put(connection, self._clock(), must_rest=must_rest)
         if displaced is not None:
             displaced.discard()
 
