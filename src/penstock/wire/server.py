@@ -123,9 +123,11 @@ class Server:
         self._check_empty()
 
     def _check_empty(self) -> None:
+        service = self._service
+        if not service.is_draining or service.now_s() < self._unlisten_at_s:
+            return
         is_adopting = self._listener is not None and self._listener.is_adopting
-        is_over = self._service.is_draining and self._service.now_s() >= self._unlisten_at_s
-        if is_over and not (is_adopting or self._service.connections or self._service.tasks):
+        if not (is_adopting or service.connections or service.tasks):
             self._empty.set()
 
     def _tick(self) -> None:
