@@ -23,8 +23,9 @@ def takes_no_slashes(_prefix: str) -> bool:
 class GuardRules:
     """What an operator decides about requests.
 
-    ``hosts`` are the host names that we answer to, lower case and without port; empty: any. ``takes_slashes`` is asked
-    with the path before the first ``//`` or ``%2f`` whether that is in a route's last parameter, which may hold them.
+    ``hosts`` are the host names that we answer to, lower case, without port, an IPv6 address in brackets; empty: any.
+    ``takes_slashes`` is asked with the path before the first ``//`` or ``%2f`` whether that is in a route's last
+    parameter, which may hold them.
     """
 
     trusted_proxies: tuple[Network, ...] = ()
