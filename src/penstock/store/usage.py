@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, true, tuple_
 
 from penstock.core.limits import Standing, Subject
 from penstock.store.buckets import Buckets
@@ -111,11 +111,12 @@ def by_model(connection: Connection, subject: str | None, first_day: str, last_d
 def last_entries(
     connection: Connection, subject: str | None, count: int, before_seq: int | None = None
 ) -> list[EntryLine]:
-    """The newest entries, the newest first; ``before_seq`` goes on from the last one of the page before."""
+    """The entries of the newest days, the newest first; ``before_seq`` is the last entry of the page before."""
     columns = [entry.c[name] for name in EntryLine.__dataclass_fields__]
-    query = select(*columns).where(_of(subject)).order_by(entry.c.seq.desc()).limit(count)
+    query = select(*columns).where(_of(subject)).order_by(entry.c.day.desc(), entry.c.seq.desc()).limit(count)
     if before_seq is not None:
-        query = query.where(entry.c.seq < before_seq)
+        day = select(entry.c.day).where(entry.c.seq == before_seq).scalar_subquery()
+        query = query.where(tuple_(entry.c.day, entry.c.seq) < tuple_(day, before_seq))
     return [_line(row) for row in connection.execute(query)]
 
 
@@ -129,12 +130,12 @@ def standings(connection: Connection, subjects: Sequence[Subject], now_ms: int) 
 
 def _calls() -> ColumnElement[int]:
     # An adjustment belongs to a call that was counted already.
-    return func.count().filter(entry.c.kind == FINAL)
+    return func.sum(case((entry.c.kind == FINAL, 1), else_=0))
 
 
 def _of(subject: str | None) -> ColumnElement[bool]:
     if subject is None:
-        return entry.c.seq >= 0
+        return true()
     kind, _, number = subject.partition(":")
     return {"person": entry.c.person_id, "key": entry.c.key_id}[kind] == int(number)
 

@@ -7,14 +7,18 @@ from what is stored with it to the same integer (money.md, "The ledger"). Nothin
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, exists, func, select
 
+from penstock.core.call import Basis, Ending
 from penstock.core.limits import LimitUnit
 from penstock.core.pricing import AT_MOST, FIXED, recompute
 from penstock.core.usage import Unit, Usage
-from penstock.store.charges import Charge
+from penstock.core.windows import DAY
+from penstock.store.charges import Charge, charge
 from penstock.store.engine import Database
 from penstock.store.errors import StoreError
 from penstock.store.schema import ADJUST, FINAL, OPEN, bucket, entry, hold
@@ -54,7 +58,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an entry costs what it does. ``cost`` and ``at_most`` are nano-USD."""
+    """Why an entry costs what it does. ``cost`` and ``at_most`` are nano-USD.
+
+    The arithmetic gives the truth about the call; an adjustment's ``cost`` is that less ``cost_before``, which the
+    entries before it came to.
+    """
 
     seq: int
     kind: str
@@ -69,6 +77,7 @@ class Explanation:
     fixed_pico: int
     terms: tuple[Term, ...]
     flags: tuple[str, ...]
+    cost_before: int = 0
 
 
 def verify(database: Database) -> VerifyReport:
@@ -78,7 +87,7 @@ def verify(database: Database) -> VerifyReport:
     held: dict[int, int] = defaultdict(int)
     with database.reading() as connection:
         _check_entries(connection, report, settled)
-        _check_open_holds(connection, report, held)
+        _check_holds(connection, report, held)
         for row in connection.execute(select(bucket).order_by(bucket.c.id)):
             report.buckets += 1
             name = f"bucket {row.id} ({row.subject}, {row.unit}, {row.period})"
@@ -95,9 +104,11 @@ def explain(database: Database, seq: int) -> Explanation:
     query = select(entry, hold.c.price_book).join(hold, entry.c.hold_id == hold.c.id).where(entry.c.seq == seq)
     with database.reading() as connection:
         row = connection.execute(query).one_or_none()
-    if row is None:
-        raise StoreError(f"there is no entry {seq}")
-    usage, rates = _parts(row)
+        if row is None:
+            raise StoreError(f"there is no entry {seq}")
+        earlier = select(entry.c.cost).where(entry.c.hold_id == row.hold_id, entry.c.number < row.number)
+        cost_before = sum(connection.scalars(earlier))
+    usage, rates = _usage(row.usage), _rates(row.rates)
     return Explanation(
         seq=row.seq,
         kind=row.kind,
@@ -112,49 +123,122 @@ def explain(database: Database, seq: int) -> Explanation:
         fixed_pico=_number(rates, FIXED) or 0,
         terms=tuple(_terms(usage, rates)),
         flags=tuple(msgspec.json.decode(row.flags)),
+        cost_before=cost_before,
     )
 
 
 def _check_entries(connection: Connection, report: VerifyReport, settled: dict[int, int]) -> None:
-    query = select(entry, hold.c.buckets, hold.c.state).join(hold, entry.c.hold_id == hold.c.id).order_by(entry.c.seq)
-    charged: dict[str, int] = {}
-    for row in connection.execution_options(yield_per=5000).execute(query):
+    # Only where a hold has several entries must the earlier ones be remembered.
+    adjusted = set(connection.scalars(select(entry.c.hold_id).where(entry.c.kind == ADJUST)))
+    totals: dict[str, Charge] = {}
+    for row in map(_Line._make, connection.execute(_LINES, execution_options={"yield_per": 5000})):
         report.entries += 1
-        amounts = Charge(row.cost, row.tokens_in, row.tokens_out, row.requests)
-        for unit, numbers in msgspec.json.decode(row.buckets).items():
+        total = added = Charge(row.cost, row.tokens_in, row.tokens_out, row.requests)
+        for unit, numbers in _bucket_ids(row.buckets).items():
             for number in numbers:
-                settled[number] += amounts.of(LimitUnit(unit))
-        if row.state == OPEN:
-            report.note(f"entry {row.seq}: its hold is still open")
-        # An adjustment says what is true; with the final entry it sums to that.
-        total = row.cost + charged.pop(row.hold_id, 0) if row.kind == ADJUST else row.cost
-        if row.basis == "worst_case" and row.kind == FINAL:
-            charged[row.hold_id] = row.cost
-        _recheck(report, row, total)
+                settled[number] += added.of(unit)
+        if row.hold_id in adjusted:
+            total = totals[row.hold_id] = totals.get(row.hold_id, Charge()).plus(added)
+        problem = _problem(row, total)
+        if problem is not None:
+            report.note(f"entry {row.seq}: {problem}")
+    missing = connection.execute(select(func.count()).select_from(entry)).scalar_one() - report.entries
+    if missing:
+        report.note(f"{missing} entries have no hold")
 
 
-def _recheck(report: VerifyReport, row: Row[tuple[object, ...]], total: int) -> None:
-    usage, rates = _parts(row)
+def _problem(row: "_Line", total: Charge) -> str | None:
+    """What is wrong with an entry, where ``total`` is what its hold's entries come to up to this one."""
+    if row.state == OPEN:
+        return "its hold is still open"
+    if (row.number == 0) != (row.kind == FINAL):
+        return f"it is number {row.number} of its hold and says that it is {row.kind}"
+    if row[_COPIES] != row[_COPIED] or row.day != DAY.period(row.admitted_at_ms):
+        return "who called what, and when, differs from its hold"
+    held = Charge(row.held_usd, row.held_tokens_in, row.held_tokens_out, row.held_requests)
     try:
-        recomputed = recompute(usage, rates, row.reported_pico)
-    except ValueError as exc:
-        report.note(f"entry {row.seq}: {exc}")
-        return
-    if recomputed != total:
-        report.note(f"entry {row.seq}: cost is {total} nano-USD, recomputed {recomputed}")
+        usage, cost = _usage(row.usage), recompute(_usage(row.usage), _rates(row.rates), row.reported_pico)
+        # Whether a void call was sent is known from nothing else.
+        expected = charge(held, Ending(Basis(row.basis), cost, usage, was_sent=total.requests > 0))
+    except (ValueError, msgspec.DecodeError) as exc:
+        return str(exc)
+    return None if expected == total else f"{total} is booked, but its usage and rates come to {expected}"
 
 
-def _check_open_holds(connection: Connection, report: VerifyReport, held: dict[int, int]) -> None:
+def _check_holds(connection: Connection, report: VerifyReport, held: dict[int, int]) -> None:
     for row in connection.execute(select(hold).where(hold.c.state == OPEN)):
         report.open_holds += 1
         amounts = Charge(row.usd, row.tokens_in, row.tokens_out, row.requests)
-        for unit, numbers in msgspec.json.decode(row.buckets).items():
+        for unit, numbers in _bucket_ids(row.buckets).items():
             for number in numbers:
-                held[number] += 1 if unit == LimitUnit.CONCURRENT else amounts.of(LimitUnit(unit))
+                held[number] += 1 if unit is LimitUnit.CONCURRENT else amounts.of(unit)
+    final = exists().where(entry.c.hold_id == hold.c.id, entry.c.number == 0)
+    for hold_id in connection.scalars(select(hold.c.id).where(hold.c.state != OPEN, ~final)):
+        report.note(f"hold {hold_id} is closed and has no entry")
 
 
-def _parts(row: Row[tuple[object, ...]]) -> tuple[Usage, dict[str, object]]:
-    return msgspec.json.decode(row.usage, type=Usage), msgspec.json.decode(row.rates, type=dict[str, object])
+class _Line(NamedTuple):
+    """An entry beside its hold."""
+
+    seq: int
+    hold_id: str
+    kind: str
+    number: int
+    cost: int
+    tokens_in: int
+    tokens_out: int
+    requests: int
+    usage: str
+    rates: str
+    basis: str
+    reported_pico: int | None
+    day: str
+    person_id: int | None
+    key_id: int | None
+    provider: str
+    model: str
+    endpoint: str
+    held_person_id: int | None
+    held_key_id: int | None
+    held_provider: str
+    held_model: str
+    held_endpoint: str
+    state: str
+    buckets: str
+    held_usd: int
+    held_tokens_in: int
+    held_tokens_out: int
+    held_requests: int
+    admitted_at_ms: int
+
+
+_COPIES, _COPIED = slice(13, 18), slice(18, 23)
+_LINES = (
+    select(
+        *(entry.c[name] for name in _Line._fields[:18]),
+        *(hold.c[name.removeprefix("held_")] for name in _Line._fields[18:]),
+    )
+    .join(hold, entry.c.hold_id == hold.c.id)
+    .order_by(entry.c.seq)
+)
+
+
+@lru_cache(maxsize=4096)
+def _bucket_ids(text: str) -> dict[LimitUnit, list[int]]:
+    """None where the text was spoilt: then the sums of its buckets tell."""
+    try:
+        return msgspec.json.decode(text, type=dict[LimitUnit, list[int]])
+    except msgspec.DecodeError:
+        return {}
+
+
+@lru_cache(maxsize=4096)
+def _rates(text: str) -> dict[str, object]:
+    return msgspec.json.decode(text, type=dict[str, object])
+
+
+def _usage(text: str) -> Usage:
+    return msgspec.json.decode(text, type=Usage)
 
 
 def _terms(usage: Usage, rates: dict[str, object]) -> Iterator[Term]:

@@ -45,7 +45,7 @@ class _Owed:
 
 
 class Writer:
-    """Runs in one thread, all but ``stop``, and there calls ``deliver`` with answers and the barriers that were reached.
+    """Runs in one thread, all but ``stop``; there it calls ``deliver`` with answers and the barriers it has reached.
 
     ``failures`` counts the failed transactions since the last good one.
     """
