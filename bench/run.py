@@ -160,9 +160,8 @@ def cpu_s(pid: int) -> float:
 
 
 def print_table(load_name: str, targets: Sequence[Target], rounds: Sequence[Sequence[Measured]]) -> None:
-    print(
-        f"\n### {load_name}\n\n| | per second | CPU us each | x nginx | p50 us | p99 us |\n|---|---:|---:|---:|---:|---:|"
-    )
+    print(f"\n### {load_name}\n\n| | per second | CPU us each | x nginx | p50 us | p99 us |")
+    print("|---|---:|---:|---:|---:|---:|")
     base = statistics.median(each[0].cpu_us for each in rounds)
     for index, target in enumerate(targets):
         mine = [each[index] for each in rounds]

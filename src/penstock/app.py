@@ -31,6 +31,8 @@ from penstock.gateway import Gateway, Parts
 from penstock.installation import PEPPER, PSEUDONYM, derive, open_master_key
 from penstock.observe.access_log import AccessFormat, AccessLog, Output
 from penstock.observe.lines import Redactor
+from penstock.observe.metrics import CONTENT_TYPE as METRICS_TYPE
+from penstock.observe.metrics import Metrics
 from penstock.providers import BUILT_IN, DIALECTS
 from penstock.providers.openai import COMPATIBLE
 from penstock.settings import ProviderSettings, Settings
@@ -43,6 +45,7 @@ from penstock.store.prices import PriceBooks
 from penstock.store.schema import HEAD
 from penstock.store.usage import UsageQueries
 from penstock.web.health import Check, Health
+from penstock.web.metrics_page import MetricsPage
 from penstock.web.models_api import ModelsApi
 from penstock.web.routes import Parts as WebParts
 from penstock.web.routes import Web
@@ -163,7 +166,17 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
         prices = load_prices(settings, stores, clock)
         rules = Rules(providers, tuple(DIALECTS.values()), settings.body_max_bytes)
         admission = Admission(rules, authenticator, prices, ledger.observations, clock)
-        parts = Parts(admission, prices, ledger.observations, ledger, upstream, clock, (access_log,))
+        metrics = Metrics(lambda: gateway.in_flight)
+        parts = Parts(
+            admission=admission,
+            prices=prices,
+            observations=ledger.observations,
+            ledger=ledger,
+            sender=upstream,
+            now_ms=clock,
+            on_settled=(access_log, metrics.settled),
+            on_refused=(metrics.refused,),
+        )
         gateway = Gateway(rules, parts)
         is_draining = asyncio.Event()
         queries = UsageQueries(stores.database, ledger.flushed)
@@ -174,6 +187,7 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
                 health=Health(_checks(stores, providers), is_draining.is_set),
                 usage=UsageApi(UsageReader(queries), accounts.find_subject),
                 models=ModelsApi(providers, lambda: prices),
+                metrics=MetricsPage(metrics.exposition, METRICS_TYPE, settings.metrics_token),
                 now_ms=clock,
             )
         )

@@ -33,7 +33,7 @@ from penstock.core.errors import GatewayError, LoopDetected, ShuttingDown
 from penstock.core.headers import CORS, is_loop, request_headers
 from penstock.core.observations import Observations
 from penstock.core.prices import Prices
-from penstock.core.routing import resolve
+from penstock.core.routing import find_provider, passing_query, resolve
 from penstock.core.settlement import AnswerKind, Charge, Outcome, Terms, settle, whole_hold
 from penstock.relay import Passage, Relay
 
@@ -43,7 +43,10 @@ Listener = Callable[[Call], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The other parts of the gateway, as the protocols that it knows them by. ``now_ms`` is the wall clock."""
+    """The other parts of the gateway, as the protocols that it knows them by. ``now_ms`` is the wall clock.
+
+    ``on_settled`` hear of every admitted call after its end, ``on_refused`` the code of every error that we answered.
+    """
 
     admission: Admission
     prices: Prices
@@ -52,6 +55,7 @@ class Parts:
     sender: Sender
     now_ms: Callable[[], int]
     on_settled: Sequence[Listener] = ()
+    on_refused: Sequence[Callable[[str], None]] = ()
 
 
 class Gateway:
@@ -66,7 +70,8 @@ class Gateway:
 
     async def handle(self, inbound: Inbound, reply: Reply) -> None:
         """Answer a request for a provider. Every refusal is written in the dialect of its route."""
-        dialect = "openai"
+        named = find_provider(inbound.path, self._rules.providers)
+        dialect = named.dialect.name if named is not None else "openai"
         try:
             if self._is_draining:
                 raise ShuttingDown("The gateway is shutting down.")
@@ -77,7 +82,14 @@ class Gateway:
             plan = await self._parts.admission.plan(inbound, route)
             await self._carry(plan, inbound, reply)
         except GatewayError as error:
+            for listener in self._parts.on_refused:
+                listener(error.code)
             refuse(error, dialect, inbound.request_id, reply)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are at a provider now."""
+        return len(self._relays)
 
     def shut_down(self) -> None:
         """Refuse new calls and end those in flight: upstream is closed, the clients are told, holds are settled."""
@@ -180,7 +192,7 @@ def _outbound(plan: Plan, inbound: Inbound) -> Outbound:
     provider, endpoint = plan.provider, plan.route.endpoint
     dialect = provider.dialect
     key = None if provider.key is None else dialect.key_prefix + provider.key
-    query = without_credential(inbound.query)
+    query = passing_query(without_credential(inbound.query), dialect.query_names)
     body = plan.body
     if plan.asked is not None:
         body = dialect.prepare(endpoint, body, plan.asked, plan.changes)

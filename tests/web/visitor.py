@@ -20,12 +20,14 @@ from penstock.core.windows import day_period
 from penstock.providers.anthropic import ANTHROPIC
 from penstock.providers.openai import OPENAI
 from penstock.web.health import Health
+from penstock.web.metrics_page import MetricsPage
 from penstock.web.models_api import ModelsApi
 from penstock.web.routes import INBOUND_EXTENSION, Parts, Web
 from penstock.web.usage_api import DaySpent, ModelSpent, UsageApi
 from tests.exchange import request
 
 NOW_MS = 1_795_262_400_000  # Saturday 2026-11-21, noon UTC
+METRICS_TOKEN = "let-me-count"
 USD = 1_000_000_000
 MONTHLY, CALLS = parse_limit("10 usd / month"), parse_limit("100 requests / hour")
 OWN_DAILY = parse_limit("0.50 usd / day")
@@ -98,6 +100,7 @@ class Pages:
             health=Health(self.checks, lambda: self.is_draining, self.check_s),
             usage=UsageApi(self.sums, self.find_person),
             models=ModelsApi(PROVIDERS, lambda: prices),
+            metrics=MetricsPage(lambda: b"penstock_calls_total 1\n", "text/plain; version=0.0.4", METRICS_TOKEN),
             now_ms=lambda: NOW_MS,
         )
 

@@ -70,7 +70,7 @@ class Unbounded(BadRequest):
 
 
 class Unauthenticated(GatewayError):
-    """One message for every reason, so that nobody learns which keys exist."""
+    """One message for every reason a key is bad, so that nobody learns which keys exist."""
 
     status, code = 401, "invalid_api_key"
 

@@ -94,6 +94,7 @@ def _resolve(
         connections_max=written.connections_max,
         drain_delay_s=resolve.drain_delay_s(merged, listen),
         drain_grace_s=written.drain_grace_s,
+        metrics_token=written.metrics_token,
         log_level=written.log_level,
         warnings=tuple(warnings),
     )

@@ -167,6 +167,7 @@ class Written(Struct, frozen=True, kw_only=True):
     connections_max: Count = 10_000
     drain_delay_s: Seconds | None = None
     drain_grace_s: Seconds = 30.0
+    metrics_token: Text | None = None
     log_level: LogLevel = "info"
 
 

@@ -10,6 +10,7 @@ from penstock.settings.schema import SECTIONS, Found, Written, dotted
 from penstock.settings.values import Address, Settings, Shown
 
 MASK = "********"
+_SECRETS = {"metrics_token"}
 _KEY_FIELDS = {"api_key", "api_key_file"}
 _URL_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
@@ -18,7 +19,8 @@ def shown(merged: Merged, settings: Settings, keys: Iterable[Found]) -> Iterator
     """First every key that stands by itself, then what is set in sections, then the provider keys that were found."""
     for name in Written.__struct_fields__:
         if name not in SECTIONS:
-            yield Shown(name, _text(getattr(settings, name)), merged.at(name).source)
+            is_secret = name in _SECRETS and getattr(settings, name) is not None
+            yield Shown(name, MASK if is_secret else _text(getattr(settings, name)), merged.at(name).source)
     for found in merged.found.values():
         if len(found.key) == 3 and found.key[2] not in _KEY_FIELDS:
             yield Shown(dotted(found.key), _text(found.value), found.source)

@@ -86,6 +86,7 @@ class Settings:
     connections_max: int
     drain_delay_s: float
     drain_grace_s: float
+    metrics_token: str | None = field(repr=False)
     log_level: str
     shown: tuple[Shown, ...] = ()
     warnings: tuple[str, ...] = ()

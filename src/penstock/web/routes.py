@@ -19,6 +19,7 @@ from penstock.core.identity import Principal
 from penstock.web.answers import error_answer
 from penstock.web.front_page import front_page
 from penstock.web.health import Health
+from penstock.web.metrics_page import MetricsPage
 from penstock.web.models_api import ModelsApi
 from penstock.web.usage_api import UsageApi
 from penstock.web.visit import Visit
@@ -40,7 +41,15 @@ class CallersPage:
     answer: Callable[[Visit, Principal], Awaitable[Response]]
 
 
-Page = OpenPage | CallersPage
+@dataclass(frozen=True, slots=True)
+class OperatorsPage:
+    """Answers this machine, and whoever shows the operator's token: the page itself looks."""
+
+    path: str
+    answer: Callable[[Visit], Awaitable[Response]]
+
+
+Page = OpenPage | CallersPage | OperatorsPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Parts:
     health: Health
     usage: UsageApi
     models: ModelsApi
+    metrics: MetricsPage
     now_ms: Callable[[], int]
 
 
@@ -60,6 +70,7 @@ def pages(parts: Parts) -> tuple[Page, ...]:
         OpenPage("/", front_page),
         OpenPage("/healthz", parts.health.healthz),
         OpenPage("/readyz", parts.health.readyz),
+        OperatorsPage("/metrics", parts.metrics.page),
         CallersPage("/me", parts.usage.me_page),
         CallersPage("/usage", parts.usage.usage_page),
         CallersPage("/v1/models", parts.models.list_page),
@@ -90,7 +101,7 @@ def _endpoint(page: Page, parts: Parts) -> Callable[[Request], Awaitable[Respons
     async def answer(request: Request) -> Response:
         inbound, now_ms = _inbound(request), parts.now_ms()
         visit = Visit(inbound, request.query_params, request.path_params, now_ms)
-        if isinstance(page, OpenPage):
+        if not isinstance(page, CallersPage):
             return await page.answer(visit)
         caller = await parts.authenticator.authenticate(inbound, now_ms)
         if caller is None:

@@ -86,7 +86,7 @@ class UsageApi:
             "days": days,
             "cost": usd(sum(day.cost for day in by_day)),
             "usage": [{"date": day.day, "cost": usd(day.cost), "calls": day.calls} for day in by_day],
-            "limits": [_limit_row(standing, visit.now_ms) for standing in standings],
+            "limits": [limit_row(standing, visit.now_ms) for standing in standings],
             "models": [_model_row(model) for model in by_model],
         }
         return json_answer(visit.inbound, answer)
@@ -104,7 +104,7 @@ class UsageApi:
             "endpoints": caller.policy.endpoints,
             "models": caller.policy.models,
             "key_models": caller.key_models,
-            "limits": [_limit_row(standing, visit.now_ms) for standing in standings],
+            "limits": [limit_row(standing, visit.now_ms) for standing in standings],
         }
         return json_answer(visit.inbound, answer)
 
@@ -145,7 +145,8 @@ def _days_of(budget: Standing | None, now_ms: int) -> int:
     return 1
 
 
-def _limit_row(standing: Standing, now_ms: int) -> dict[str, object]:
+def limit_row(standing: Standing, now_ms: int) -> dict[str, object]:
+    """Where somebody stands against a limit, in words that pages and the command line share."""
     limit = standing.limit
     amounts = {"cap": limit.amount, "spent": standing.settled, "held": standing.held, "left": max(0, standing.left)}
     is_money = limit.unit is LimitUnit.USD
