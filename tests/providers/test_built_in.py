@@ -35,6 +35,9 @@ def test_what_openais_format_can_do(dialect: Dialect, cap_field: str) -> None:
     assert [(e.name, e.method, e.path, e.kind, e.cap_field, e.stream_end) for e in dialect.endpoints] == [
         ("chat.completions", "POST", "/chat/completions", CALL, cap_field, b"[DONE]"),
         ("completions", "POST", "/completions", CALL, None, b"[DONE]"),
+        ("embeddings", "POST", "/embeddings", CALL, None, None),
+        ("responses", "POST", "/responses", CALL, "max_output_tokens", None),
+        ("moderations", "POST", "/moderations", CALL, None, None),
         ("models", "GET", "/models", FREE, None, None),
         ("models", "GET", "/models/{model}", FREE, None, None),
     ]

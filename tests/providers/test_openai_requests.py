@@ -7,7 +7,8 @@ import pytest
 from penstock.core.errors import InvalidJson, InvalidRequest, Unbounded
 from penstock.core.provider import Asked, Changes, Dialect
 from penstock.core.usage import COUNT_MAX
-from penstock.providers.openai import COMPATIBLE, IMAGE_TOKENS_MAX, OPENAI, SEARCHES_MAX
+from penstock.providers.openai import COMPATIBLE, OPENAI
+from penstock.providers.request_fields import IMAGE_TOKENS_MAX, SEARCHES_MAX
 
 ENDPOINTS = {endpoint.name: endpoint for endpoint in COMPATIBLE.endpoints}
 CHAT, COMPLETIONS = "chat.completions", "completions"
