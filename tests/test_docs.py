@@ -136,7 +136,7 @@ def _subclasses(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
 
 
 def _page_paths(path: Path) -> Iterator[str]:
-    kinds = ("OpenPage", "CallersPage", "Route", "Mount")
+    kinds = ("OpenPage", "CallersPage", "OperatorsPage", "Route", "Mount")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
             first = node.args[0] if node.args else None
