@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.core.annotations import cost_comment, cost_headers
+from penstock.core.array_meter import ArrayMeter
 from penstock.core.call import Ending, Exchange, Fault, FaultKind, Header, Hold, Reply
 from penstock.core.error_bodies import error_event
 from penstock.core.errors import GatewayError, ShuttingDown
@@ -53,7 +54,7 @@ class Relay:
         self._reply = reply
         self._loop = loop
         self._exchange: Exchange | None = None
-        self._meter: StreamMeter | BodyMeter | None = None
+        self._meter: StreamMeter | ArrayMeter | BodyMeter | None = None
         self._kind = AnswerKind.NONE
         self._status = 0
         self._head: list[Header] = []
@@ -87,6 +88,9 @@ class Relay:
         if self._kind is AnswerKind.STREAM:
             self._meter = StreamMeter(dialect, self._passage.endpoint, drops_usage=self._passage.drops_usage)
             self._start_pumping(_STREAM_HEADERS, None)
+        elif self._kind is AnswerKind.BODY and self._passage.endpoint.streams_array:
+            self._meter = ArrayMeter(dialect, self._passage.endpoint)
+            self._start_pumping(_STREAM_HEADERS, self._announced)
         elif self._kind is AnswerKind.BODY:
             self._meter = BodyMeter(dialect)
         elif self._kind is not AnswerKind.ERROR:

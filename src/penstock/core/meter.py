@@ -9,7 +9,7 @@ it was given, but for the one usage event that only we had asked for.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TypeGuard
@@ -99,7 +99,7 @@ class StreamMeter:
         metered = Metered(
             reading=None if self._statement is None else self._dialect.read_usage(self._statement),
             is_final=is_final,
-            is_complete=self._is_complete or (self._end is None and is_final),
+            is_complete=self._is_complete,
             model=self._model,
             bytes_out=self.bytes_out,
             flags=tuple(sorted(self._flags)),
@@ -139,9 +139,11 @@ class StreamMeter:
         if statement is None:
             self._is_last_word = self._is_last_word and is_end
             return False
-        self._statement, flags = merge_statements(self._statement, statement)
+        self._statement, flags = merge_statements(self._statement, statement, revised=self._dialect.revised_counts)
         self._flags |= flags
         self._is_final, self._is_last_word = self._dialect.is_final(value), True
+        # Without an event that marks the end, a stream is complete once a statement has counted the whole output.
+        self._is_complete = self._is_complete or (self._end is None and self._is_final)
         is_only_usage = value.get("choices") == [] and isinstance(value.get("usage"), Mapping) and not is_error
         return self._drops_usage and is_only_usage
 
@@ -171,7 +173,8 @@ class BodyMeter:
     def finish(self, *, is_complete: bool) -> Metered:
         """The result; ``is_complete``: the body ended as its framing promised."""
         body = b"".join(self._parts)
-        value = _decode_object(body, _VALUE_BYTES_MAX) if self._is_whole else _find_at_end(self._dialect, body)
+        longest = self._dialect.value_bytes_max
+        value = _decode_object(body, longest) if self._is_whole else _find_at_end(self._dialect, body)
         if value is None:
             return Metered(None, False, is_complete, None, self.bytes_out, ("answer_malformed",))
         statement = self._dialect.find_usage(value)
@@ -187,15 +190,20 @@ class BodyMeter:
 
 
 def merge_statements(
-    old: JsonObject | None, new: JsonObject, levels: int = _LEVELS_MAX
+    old: JsonObject | None, new: JsonObject, levels: int = _LEVELS_MAX, *, revised: Collection[str] = ()
 ) -> tuple[dict[str, object], set[str]]:
-    """Lay a statement over an earlier one: the last of each field wins, but never a smaller or senseless count."""
+    """Lay a statement over an earlier one: the last of each field wins, but never a senseless count.
+
+    A smaller one counts only of those that the provider itself is known to revise.
+    """
     merged: dict[str, object] = dict(old or {})
     flags: set[str] = set()
     for name, value in new.items():
         before = merged.get(name)
         if isinstance(value, Mapping) and levels > 1 and (before is None or isinstance(before, Mapping)):
-            merged[name], odd = merge_statements(before, value, levels - 1)
+            merged[name], odd = merge_statements(before, value, levels - 1, revised=revised)
+        elif name in revised and before is not None and count(value) is not None:
+            merged[name], odd = value, set()
         else:
             merged[name], odd = _later(name, before, value)
         flags |= odd

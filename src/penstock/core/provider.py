@@ -25,9 +25,10 @@ class EndpointKind(StrEnum):
 class Endpoint:
     """One operation of a dialect.
 
-    ``path`` follows the provider's base path; ``{model}`` stands for one segment, or for the rest where it comes last.
+    ``path`` follows the provider's base path, or its origin where it ``is_rooted``; ``{model}`` stands for one segment, or for the rest where it comes last.
     ``cap_field`` is where we write an output cap, None where we may not add one. ``stream_end`` is the data, or the
     JSON ``type``, of the last event of a complete stream; None where the end of the body is the only sign.
+    ``streams_array``: an answer that is no event stream is one JSON array, sent element by element.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Endpoint:
     kind: EndpointKind = EndpointKind.CALL
     cap_field: str | None = None
     stream_end: bytes | None = None
+    streams_array: bool = False
+    is_rooted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,10 @@ class Dialect:
     ``usage_key`` is the quoted JSON key in front of every statement. ``is_final``: the statement in this answer or
     event counts the whole output. ``find_model`` is the model that an answer or event names. ``is_error_event`` tells
     an error inside a stream.
+
+    ``versions`` are the segments that clients may put before an endpoint's path; the first one is sent where they put
+    none. ``revised_counts`` are those that a later statement may lower. A value of an answer above ``value_bytes_max``
+    is content that nothing is looked for in. ``query_names`` are the parameters that pass; None: all.
     """
 
     name: str
@@ -126,6 +133,10 @@ class Dialect:
     read_usage: Callable[[JsonObject], Reading]
     find_model: Callable[[JsonObject], str | None]
     is_error_event: Callable[[JsonObject], bool]
+    versions: tuple[str, ...] = ()
+    revised_counts: frozenset[str] = frozenset()
+    value_bytes_max: int = 64 * 1024
+    query_names: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ keys", "Model names").
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
@@ -37,12 +37,11 @@ class Route:
 
 def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: Sequence[Dialect]) -> Route:
     """Raises UnknownRoute, MethodNotAllowed, or EndpointNotAllowed for a path of a provider that we cannot bound."""
-    first, _, rest = path[1:].partition("/")
-    provider = providers.get(first)
+    provider = find_provider(path, providers)
     if provider is not None:
-        tail = cut_base_path("/" + rest, provider.base_path)
+        version, tail = _split_version(cut_base_path(path[1 + len(provider.name) :], provider.base_path), provider)
         endpoint, model = _find_endpoint(method, tail, provider.dialect)
-        return Route(provider, provider.dialect, endpoint, tail, model)
+        return Route(provider, provider.dialect, endpoint, version + tail, model)
     if path.startswith(UNIFIED_PREFIX + "/"):
         tail = path[len(UNIFIED_PREFIX) :]
         for dialect in unified:
@@ -52,6 +51,11 @@ def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: 
                         raise MethodNotAllowed(f"{path} takes {endpoint.method}.")
                     return Route(None, dialect, endpoint, tail)
     raise UnknownRoute(f"No such route: {method} {path}")
+
+
+def find_provider(path: str, providers: Mapping[str, Provider]) -> Provider | None:
+    """The provider that a path begins with."""
+    return providers.get(path[1:].partition("/")[0])
 
 
 def cut_base_path(rest: str, base_path: str) -> str:
@@ -92,6 +96,23 @@ def choose_provider(
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """Up to three names that resemble a mistyped one."""
     return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+
+
+def passing_query(query: str, names: Collection[str] | None) -> str:
+    """The parameters of a query that pass to the provider, as they came; ``names`` None: all of them."""
+    if names is None:
+        return query
+    return "&".join(part for part in query.split("&") if unquote(part.partition("=")[0]) in names)
+
+
+def _split_version(tail: str, provider: Provider) -> tuple[str, str]:
+    """The version segment to send and what follows it: the caller's, the base path's, else the dialect's first."""
+    versions = provider.dialect.versions
+    first, _, rest = tail[1:].partition("/")
+    if first in versions:
+        return f"/{first}", f"/{rest}"
+    is_settled = not versions or provider.base_path.rpartition("/")[2] in versions
+    return "" if is_settled else f"/{versions[0]}", tail
 
 
 def _find_endpoint(method: str, tail: str, dialect: Dialect) -> tuple[Endpoint, str | None]:
