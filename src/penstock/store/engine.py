@@ -20,14 +20,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from penstock.store.errors import StoreError
-from penstock.store.migrations import migrate
+from penstock.store.migrations import find_version, migrate
+from penstock.store.schema import HEAD
 
 BUSY_MS = 1000
 """How long anybody waits for SQLite's own lock; longer is StoreUnavailable (money.md, "The ledger")."""
 
 # Before this version several processes could corrupt a write-ahead log that they share.
 _SAFE_SQLITE = (3, 51, 3)
-_CHECKED_BYTES_MAX = 32 * 2**20
+_CHECKED_BYTES_MAX = 16 * 2**20
 _WRITES = {"penstock_writes": True}
 
 
@@ -93,9 +94,14 @@ def open_database(url: str) -> Database:
         raise StoreError(f"cannot open the database {path}: {exc.strerror}") from exc
     database = Database(engine, path.parent, path)
     try:
-        with database.writing() as connection:
+        # The first connection of all makes the file what it is (see _set_up); two at once would be in each other's way.
+        with database.turn(), database.reading() as connection:
+            version = find_version(connection)
+        with database.reading() as connection:
             _check(connection, path)
-            migrate(connection)
+        if version != HEAD:
+            with database.writing() as connection:
+                migrate(connection)
     except SQLAlchemyError as exc:
         database.close()
         raise StoreError(_damaged(path, str(exc.orig) if isinstance(exc, DBAPIError) else str(exc))) from exc

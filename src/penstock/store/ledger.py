@@ -18,6 +18,7 @@ from penstock.core.observations import Observations
 from penstock.store.batch import Conclusion
 from penstock.store.engine import Database
 from penstock.store.inbox import Barrier, Inbox, Reservation
+from penstock.store.instances import BEAT_S
 from penstock.store.writer import Writer, unavailable
 
 COMPANY_S = 0.005
@@ -32,9 +33,9 @@ _log = logging.getLogger(__name__)
 class SqlLedger:
     """A ``core.call.Ledger``. ``clock`` gives epoch milliseconds; ``observations`` what metered calls have taught."""
 
-    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], int], *, beat_s: float = BEAT_S) -> None:
         self._inbox = Inbox()
-        self._writer = Writer(database, clock, self._inbox, self._deliver_soon)
+        self._writer = Writer(database, clock, self._inbox, self._deliver_soon, beat_s=beat_s)
         self._thread = threading.Thread(target=self._writer.run, name="ledger", daemon=True)
         self._waiting: deque[tuple[float, asyncio.Future[Hold]]] = deque()
         self._timer: asyncio.TimerHandle | None = None

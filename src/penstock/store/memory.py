@@ -17,12 +17,16 @@ from penstock.store.schema import TIME_MS, meta
 
 
 class Memory:
-    """Buckets, open holds and the ledger's time. ``now_ms`` is that of the transaction which ``enter`` began."""
+    """Buckets, open holds and the ledger's time.
+
+    ``now_ms`` is that of the transaction which ``enter`` began; ``behind_ms`` is how far the clock is behind it.
+    """
 
     def __init__(self) -> None:
         self.buckets = Buckets()
         self.held: dict[str, HeldCall] = {}
         self.now_ms = 0
+        self.behind_ms = 0
         self._plans: dict[str, Plan] = {}
         self._stored_ms = 0
         self._stamp: int | None = None
@@ -41,6 +45,7 @@ class Memory:
             self._stamp = stamp
             self._stored_ms = int(connection.execute(_TIME).scalar_one())
         now_ms = max(clock_ms, self._stored_ms)
+        self.behind_ms = now_ms - clock_ms
         # No window is shorter than a second, so no plan changes within one.
         if now_ms // 1000 != self.now_ms // 1000:
             self._plans.clear()

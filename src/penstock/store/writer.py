@@ -20,7 +20,7 @@ from penstock.store.batch import Conclusion
 from penstock.store.engine import Database
 from penstock.store.errors import StoreError
 from penstock.store.inbox import Barrier, Inbox, Operation, Reservation
-from penstock.store.instances import BEAT_S, Instance
+from penstock.store.instances import Instance
 from penstock.store.observing import load_observations, save_observations
 from penstock.store.rows import find_open_of, find_open_owners
 from penstock.store.transactions import NotBegun, Transactions
@@ -28,6 +28,7 @@ from penstock.store.transactions import NotBegun, Transactions
 BATCH_MAX = 512
 RETRY_S = 0.05
 RETRY_MAX_S = 5.0
+CLOCK_BEHIND_MAX_MS = 60_000
 
 Deliver = Callable[[Sequence[tuple[Reservation, Hold | GatewayError]], Sequence[Barrier]], None]
 _Written = Reservation | Conclusion
@@ -50,13 +51,16 @@ class Writer:
     ``failures`` counts the failed transactions since the last good one.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], int], inbox: Inbox, deliver: Deliver) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], int], inbox: Inbox, deliver: Deliver, *, beat_s: float
+    ) -> None:
         self.observations = Observations()
         self.failures = 0
         self._instance = Instance(database.folder, secrets.token_hex(8))
         self._transactions = Transactions(database, self._instance.id, clock)
         self._inbox = inbox
         self._deliver = deliver
+        self._beat_s = beat_s
         self._owed: list[_Owed] = []
         self._next_beat_s = 0.0
         self._stop_at_s: float | None = None
@@ -91,15 +95,18 @@ class Writer:
         )
 
     def _pause_s(self) -> float:
-        due_s = min((owed.due_s for owed in self._owed), default=self._next_beat_s)
-        return max(0.0, min(due_s, self._next_beat_s) - time.monotonic())
+        due_s = [self._next_beat_s, *(owed.due_s for owed in self._owed)]
+        if self._stop_at_s is not None:
+            due_s.append(self._stop_at_s)
+        return max(0.0, min(due_s) - time.monotonic())
 
     def _write(self, operations: Sequence[Operation]) -> None:
         barriers = [each for each in operations if isinstance(each, Barrier)]
         failed = self._try([each for each in operations if not isinstance(each, Barrier)])
         refused = [each for each in failed if isinstance(each, Reservation)]
         self._owed += [_Owed(each, time.monotonic() + RETRY_S) for each in failed if isinstance(each, Conclusion)]
-        self._pay(self._owed if barriers else [owed for owed in self._owed if owed.due_s <= time.monotonic()])
+        is_urgent = barriers or self._stop_at_s is not None
+        self._pay([owed for owed in self._owed if is_urgent or owed.due_s <= time.monotonic()])
         self._answer([(each, unavailable()) for each in refused], barriers)
 
     def _pay(self, due: Sequence[_Owed]) -> None:
@@ -119,8 +126,7 @@ class Writer:
         try:
             self._commit(operations)
         except Exception as exc:  # noqa: BLE001  nothing may end the writer, and who waits must be told
-            self.failures += 1
-            _log.warning("a ledger transaction failed", exc_info=exc)
+            self._note_failure("a ledger transaction failed", exc)
             if isinstance(exc, NotBegun) or len(operations) == 1:
                 return list(operations)
         else:
@@ -149,16 +155,17 @@ class Writer:
         try:
             has_more = self._beat()
         except _STORE_FAULTS as exc:
-            self.failures += 1
-            _log.warning("this process could not say that it lives", exc_info=exc)
+            self._note_failure("this process could not say that it lives", exc)
             has_more = False
-        self._next_beat_s = time.monotonic() + (0 if has_more else BEAT_S)
+        self._next_beat_s = time.monotonic() + (0 if has_more else self._beat_s)
 
     def _beat(self) -> bool:
         """Say that we live, learn what others have learned, sweep; whether there is more to sweep."""
         has_more = False
         with self._transactions.begin() as batch:
             connection, now_ms = batch.connection, batch.memory.now_ms
+            if batch.memory.behind_ms > CLOCK_BEHIND_MAX_MS:
+                _log.warning("the clock is %d s behind the ledger, whose time waits", batch.memory.behind_ms // 1000)
             self._instance.beat(connection, now_ms)
             seen = load_observations(connection)
             for owner in self._instance.find_dead(connection, find_open_owners(connection), now_ms):
@@ -170,6 +177,12 @@ class Writer:
                     has_more = True
         self.observations.publish(seen)
         return has_more
+
+    def _note_failure(self, event: str, exc: Exception) -> None:
+        """Count it, and log the first of a row: a full disk must not fill the log as well."""
+        self.failures += 1
+        if self.failures == 1:
+            _log.warning(event, exc_info=exc)
 
     def _leave(self) -> None:
         """Our row and lock file go; a hold of ours that is still open will be swept."""
