@@ -279,6 +279,45 @@ def test_no_large_nonsense_takes_long_to_refuse(body: bytes) -> None:
     assert time.process_time() - started_s < 5
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","x":[' + b"1," * 400_001 + b"1]}",
+        b'{"model":"m","tools":[' + b"{}," * 10_000_000 + b"{}]}",
+        b"{" + b",".join(b'"k%d":1' % number for number in range(2_000_000)) + b',"model":"m"}',
+        b'{"model":"m",' + b",".join(b'"k%d":1' % number for number in range(1_001)) + b"}",
+    ],
+    ids=["numbers", "tools", "keys", "keys at the top"],
+)
+def test_a_body_of_very_many_values_is_refused_before_they_are_read(body: bytes) -> None:
+    started_s = time.process_time()
+    with pytest.raises(InvalidJson, match="more than"):
+        READER.read(body)
+    # A tenth of a second here; reading them took eight.
+    assert time.process_time() - started_s < 2
+
+
+def test_commas_inside_texts_are_no_values() -> None:
+    assert READER.read(b'{"model":"m","x":["' + b'\\",' * 500_000 + b'"]}').model == "m"
+
+
+def test_a_large_body_of_escapes_is_spelled_out_soon() -> None:
+    started_s = time.process_time()
+    assert plainly_spelled(b'"' + b"\\u0061" * (5 * MIB) + b'"') == b'"' + b"a" * (5 * MIB) + b'"'
+    # Three tenths of a second here; one by one it took six.
+    assert time.process_time() - started_s < 2
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"a" * MIB + b"\xe2\x82"])
+def test_broken_text_is_refused_wherever_it_stands(text: bytes) -> None:
+    with pytest.raises(InvalidJson):
+        READER.read(b'{"model":"m","x":"' + text + b'"}')
+
+
+def test_whole_text_is_read_wherever_it_is_cut() -> None:
+    assert READER.read(b'{"model":"m","x":"' + "\U0001f600".encode() * MIB + b'"}').model == "m"
+
+
 def test_what_needs_no_edit_is_the_very_body() -> None:
     body = b' { "model" : "m" } '
     assert edit_object(body, {}) is body
@@ -333,7 +372,9 @@ def test_an_edited_body_means_what_a_re_encoded_one_means(
         (b'"application\\/pdf"', b'"application/pdf"'),
         (b'"base\\u00364\\u005f\\u002F"', b'"base64_/"'),
         (b'"\\u0022file\\u0022 \\u005c\\u005C"', b'"\\u0022file\\u0022 \\u005c\\u005C"'),
-        (b'"\\u00e9\\u0000\\u0141"', b'"\\u00e9\\u0000\\u0141"'),
+        (b'"\\u00e9\\u0000\\u0141"', b'"\xe9\x00?"'),
+        (b'"\\\\u0066ile \\"file\\""', b'"\\\\u0066ile \\"file\\""'),
+        (b'"\\/ \\\\\\u0022file\\u0022"', b'"/ \\\\\\u0022file\\u0022"'),
     ],
 )
 def test_disguised_letters_are_searched_as_what_they_are(body: bytes, plain: bytes) -> None:

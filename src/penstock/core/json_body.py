@@ -6,6 +6,7 @@ call"). An edit is spliced in where the key is known to be absent; otherwise the
 value kept as the very bytes that came.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -18,13 +19,18 @@ from penstock.core.errors import InvalidJson, InvalidRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 DEPTH_MAX = 64
+# The most that is billed as one list is 300,000 token numbers (OpenAI's embeddings); each value costs a microsecond.
+MEMBERS_MAX = 400_000
+# Nobody has this many fields at the top; each of them is looked at by itself.
+_FIELDS_MAX = 1_000
+_PIECE_BYTES = 1024 * 1024
 # Who repeats keys in a larger body than this is not read a second time to learn which ones.
 _REPEATS_BYTES_MAX = 256 * 1024
 _STRING = re.compile(rb'"[^"]*"?')
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_NOT_QUOTE_OR_COMMA = bytes(byte for byte in range(256) if byte not in b'",')
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
-_ESCAPED_ASCII = re.compile(rb"\\(?:/|u00([2-7][0-9a-fA-F]))")
-_KEPT_ESCAPES = (b"22", b"5c", b"5C")
+_KEPT_ESCAPES = (rb"\\", rb"\"", rb"\u0022", rb"\u005c", rb"\u005C")
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _Fields = dict[str, msgspec.Raw]
 
@@ -37,9 +43,11 @@ class BodyReader(Generic[T]):
         self._keys = _Keys(struct)
 
     def read(self, body: bytes) -> T:
-        """Raises InvalidJson (malformed, too deep, repeated key) or InvalidRequest (a field of the wrong type)."""
+        """Raises InvalidJson (malformed, too deep, too many values, repeated key) or InvalidRequest (a wrong type)."""
         _check_depth(body)
+        _check_members(body)
         try:
+            _check_text(body)
             value = self._decoder.decode(body)
             self._keys.check(body)
         except msgspec.ValidationError as exc:
@@ -69,6 +77,8 @@ class _Keys:
     def check(self, body: bytes) -> None:
         """Raises InvalidJson for a key of ours that stands twice, or in other letters' case; msgspec.DecodeError."""
         fields = _RAW_OBJECT.decode(body)
+        if len(fields) > _FIELDS_MAX:
+            raise InvalidJson(f"An object that is decided on has more than {_FIELDS_MAX} keys.")
         for name in fields.keys() - self._names:
             if (ours := name.casefold()) in self._names:
                 raise InvalidJson(f"A key differs from {ours!r} in nothing but the case of its letters.", param=ours)
@@ -113,18 +123,14 @@ def fields_of(body: bytes) -> _Fields:
 def plainly_spelled(body: bytes) -> bytes:
     r"""The body with letters and slashes that stand as escapes written out, only to be searched: ``\u0066`` is ``f``.
 
-    What would end a string or an escape stays as it is, so that a text never looks like a key.
+    What would end a string or an escape stays as it is, so that a text never looks like a key; what is not Latin-1
+    becomes a question mark.
     """
     if rb"\/" not in body and rb"\u00" not in body:
         return body
-    return _ESCAPED_ASCII.sub(_plain, body)
-
-
-def _plain(escape: re.Match[bytes]) -> bytes:
-    digits: bytes | None = escape[1]
-    if digits in _KEPT_ESCAPES:
-        return escape[0]
-    return b"/" if digits is None else bytes.fromhex(digits.decode())
+    for escape in _KEPT_ESCAPES:
+        body = body.replace(escape, escape.replace(b"\\", rb"\\"))
+    return body.replace(rb"\/", b"/").decode("unicode_escape", "replace").encode("latin-1", "replace")
 
 
 def _is_spelled_once(body: bytes, fields: _Fields) -> bool:
@@ -151,6 +157,24 @@ def _check_depth(body: bytes) -> None:
     steps = _STRING.sub(b"", structure).translate(_STEPS)
     if b"\x01" * (DEPTH_MAX + 1) in steps or max(accumulate(memoryview(steps).cast("b")), default=0) > DEPTH_MAX:
         raise InvalidJson(f"The body is deeper than {DEPTH_MAX} levels.")
+
+
+def _check_members(body: bytes) -> None:
+    if body.count(b",") <= MEMBERS_MAX:
+        return
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_QUOTE_OR_COMMA)
+    if _STRING.sub(b"", plain.replace(b'""', b"")).count(b",") > MEMBERS_MAX:
+        raise InvalidJson(f"The body has more than {MEMBERS_MAX} values.")
+
+
+def _check_text(body: bytes) -> None:
+    """Raises UnicodeDecodeError. A provider that mends broken text makes three bytes of one, and tokens of those."""
+    if body.isascii():
+        return
+    decoder, pieces = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
+    for start in range(0, len(body), _PIECE_BYTES):
+        decoder.decode(pieces[start : start + _PIECE_BYTES])
+    decoder.decode(b"", final=True)
 
 
 def _where(exc: Exception) -> str:
