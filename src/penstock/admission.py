@@ -106,6 +106,9 @@ class Admission:
             raise EndpointNotAllowed(f"Your policy does not allow the endpoint {route.endpoint.name!r}.")
         body, asked = await self._read(inbound, route)
         provider, model = self._find_model(route, asked, now_ms)
+        if route.provider is None and asked is not None:
+            route = route.at(provider)
+            asked = provider.dialect.read_request(route.endpoint, body, route.model)
         plan = Plan(principal, route, provider, model, asked, body)
         for name in plan.models:
             _permit(principal, provider, name)
@@ -144,8 +147,9 @@ class Admission:
             ask = BoundAsk(plan.route.endpoint, asked, len(plan.body), overhead)
             bounds.append((priced, worst_case(ask, priced, plan.principal.policy)))
         dearest = max((worst for _, worst in bounds), key=lambda worst: worst.amounts(worst.output_tokens).usd)
+        is_renamed = plan.model != asked.model or (plan.route.model is not None and plan.route.is_by_body)
         changes = Changes(
-            model=plan.model if plan.model != asked.model else None,
+            model=plan.model if is_renamed else None,
             ask_usage=asked.is_stream and plan.provider.asks_usage and not asked.wants_usage,
         )
         return replace(plan, priced=bounds[0][0], worst=dearest, changes=changes)

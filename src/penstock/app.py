@@ -106,7 +106,7 @@ def build_provider(settings: ProviderSettings) -> Provider:
         key=settings.key,
         book_name=known.book_name if known is not None else settings.name,
         allow_private=settings.allow_private,
-        asks_usage=settings.asks_usage is not False,
+        asks_usage=(known is None or known.asks_usage) if settings.asks_usage is None else settings.asks_usage,
         cancels_billing=settings.cancels_billing is True,
         timeouts=settings.timeouts,
     )

@@ -193,13 +193,14 @@ def _outbound(plan: Plan, inbound: Inbound) -> Outbound:
     dialect = provider.dialect
     key = None if provider.key is None else dialect.key_prefix + provider.key
     query = passing_query(without_credential(inbound.query), dialect.query_names)
+    base_path = "" if endpoint.is_rooted else provider.base_path
     body = plan.body
     if plan.asked is not None:
         body = dialect.prepare(endpoint, body, plan.asked, plan.changes)
     return Outbound(
         origin=provider.origin,
         method=endpoint.method,
-        target=provider.base_path + plan.route.tail + (f"?{query}" if query else ""),
+        target=base_path + plan.route.tail + (f"?{query}" if query else ""),
         headers=request_headers(inbound.headers, dialect.key_header, key),
         body=body,
         timeouts=provider.timeouts,

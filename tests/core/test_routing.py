@@ -8,6 +8,7 @@ from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotF
 from penstock.core.provider import Dialect, Endpoint, Origin, Provider
 from penstock.core.routing import choose_provider, cut_base_path, nearest_names, resolve
 from penstock.providers.anthropic import ANTHROPIC
+from penstock.providers.openai import AZURE as AZURE_HOST
 from penstock.providers.openai import COMPATIBLE, OPENAI
 
 
@@ -168,7 +169,24 @@ def test_a_chosen_provider_brings_its_own_words_for_the_same_operation() -> None
     route = resolve("POST", "/v1/chat/completions", PROVIDERS, UNIFIED)
     here, there = route.at(PROVIDERS["openai"]), route.at(PROVIDERS["lab"])
     assert (here.provider, here.dialect, here.tail) == (PROVIDERS["openai"], OPENAI, "/chat/completions")
+    elsewhere = replace(COMPATIBLE, endpoints=(Endpoint("chat.completions", "POST", "/v2/chat"),))
+    assert route.at(provider("other", dialect=elsewhere)).tail == "/v2/chat"
+    with pytest.raises(EndpointNotAllowed):
+        route.at(provider("none", dialect=replace(COMPATIBLE, endpoints=())))
     assert (here.endpoint.cap_field, there.endpoint.cap_field) == ("max_completion_tokens", "max_tokens")
+
+
+def test_where_azures_own_sdk_calls_azure_answers_or_the_model_decides() -> None:
+    path = "/openai/deployments/gpt%204o/chat/completions"
+    at_azure = resolve("POST", path, {**PROVIDERS, "azure": provider("azure", "/openai/v1", AZURE_HOST)}, UNIFIED)
+    assert at_azure.provider is not None
+    assert (at_azure.provider.name, at_azure.tail, at_azure.endpoint.is_rooted) == ("azure", path, True)
+    assert (at_azure.model, at_azure.is_by_body) == ("gpt 4o", False)
+    anywhere = resolve("POST", path, PROVIDERS, UNIFIED)
+    assert (anywhere.provider, anywhere.model, anywhere.tail) == (None, "gpt 4o", "/chat/completions")
+    assert anywhere.is_by_body
+    with pytest.raises(UnknownRoute):
+        resolve("POST", "/openai/deployments/gpt-4o", PROVIDERS, UNIFIED)
 
 
 PRICES = {

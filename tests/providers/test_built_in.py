@@ -3,7 +3,7 @@ import pytest
 from penstock.core.provider import Dialect, EndpointKind
 from penstock.providers import BUILT_IN, DIALECTS
 from penstock.providers.anthropic import ANTHROPIC
-from penstock.providers.openai import COMPATIBLE, OPENAI
+from penstock.providers.openai import AZURE, COMPATIBLE, OPENAI, OPENROUTER, PERPLEXITY, XAI
 
 CALL, FREE = EndpointKind.CALL, EndpointKind.FREE
 
@@ -11,9 +11,19 @@ CALL, FREE = EndpointKind.CALL, EndpointKind.FREE
 def test_the_providers_that_need_only_a_key() -> None:
     assert [(p.name, p.dialect, p.base_url, p.key_names, p.book_name) for p in BUILT_IN.values()] == [
         ("openai", OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",), "openai"),
+        ("openrouter", OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), "openrouter"),
         ("anthropic", ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), "anthropic"),
+        ("groq", COMPATIBLE, "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), "groq"),
+        ("mistral", COMPATIBLE, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), "mistral"),
+        ("deepseek", COMPATIBLE, "https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",), "deepseek"),
+        ("xai", XAI, "https://api.x.ai/v1", ("XAI_API_KEY",), "x-ai"),
+        ("together", COMPATIBLE, "https://api.together.xyz/v1", ("TOGETHER_API_KEY",), "together"),
+        ("perplexity", PERPLEXITY, "https://api.perplexity.ai", ("PERPLEXITY_API_KEY", "PPLX_API_KEY"), "perplexity"),
+        ("azure", AZURE, "/openai/v1", ("AZURE_OPENAI_API_KEY",), "azure"),
     ]
     assert list(BUILT_IN) == [p.name for p in BUILT_IN.values()]
+    assert {p.name for p in BUILT_IN.values() if not p.asks_usage} == {"mistral", "perplexity"}
+    assert {p.name: p.address_name for p in BUILT_IN.values() if p.address_name} == {"azure": "AZURE_OPENAI_ENDPOINT"}
 
 
 def test_the_formats_that_any_other_host_may_speak() -> None:
@@ -35,8 +45,8 @@ def test_what_openais_format_can_do(dialect: Dialect, cap_field: str) -> None:
     assert [(e.name, e.method, e.path, e.kind, e.cap_field, e.stream_end) for e in dialect.endpoints] == [
         ("chat.completions", "POST", "/chat/completions", CALL, cap_field, b"[DONE]"),
         ("completions", "POST", "/completions", CALL, None, b"[DONE]"),
-        ("embeddings", "POST", "/embeddings", CALL, None, None),
         ("responses", "POST", "/responses", CALL, "max_output_tokens", None),
+        ("embeddings", "POST", "/embeddings", CALL, None, None),
         ("moderations", "POST", "/moderations", CALL, None, None),
         ("models", "GET", "/models", FREE, None, None),
         ("models", "GET", "/models/{model}", FREE, None, None),

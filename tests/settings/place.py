@@ -13,12 +13,13 @@ from penstock.settings import Settings, SettingsError, find_file, load
 class KnownProvider:
     base_url: str
     key_names: tuple[str, ...]
+    address_name: str = ""
 
 
 BUILT_IN = {
     "openai": KnownProvider("https://api.openai.com/v1", ("OPENAI_API_KEY",)),
     "gemini": KnownProvider("https://gemini.example", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
-    "azure": KnownProvider("", ("AZURE_OPENAI_API_KEY",)),
+    "azure": KnownProvider("/openai/v1", ("AZURE_OPENAI_API_KEY",), "AZURE_OPENAI_ENDPOINT"),
 }
 DIALECTS = ("openai", "anthropic")
 

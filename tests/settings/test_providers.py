@@ -164,3 +164,21 @@ def test_a_built_in_provider_without_its_key_is_a_warning(place: Place) -> None:
 def test_a_listed_host_may_be_private(place: Place) -> None:
     settings = place.load('allow_private = ["api.openai.com"]', {"OPENAI_API_KEY": "k"})
     assert settings.providers[0].allow_private
+
+
+@pytest.mark.parametrize("address", ["https://mine.openai.azure.com", "https://mine.openai.azure.com/openai/v1/"])
+def test_an_account_s_own_address_stands_in_a_variable(place: Place, address: str) -> None:
+    azure = place.load(environ={"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": address}).providers[0]
+    assert (str(azure.origin), azure.base_path) == ("https://mine.openai.azure.com", "/openai/v1")
+
+
+def test_a_section_s_address_comes_before_the_variable_s(place: Place) -> None:
+    environ = {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}
+    azure = place.load('[providers.azure]\nbase_url = "https://other.example/openai/v1"', environ).providers[0]
+    assert str(azure.origin) == "https://other.example"
+
+
+def test_a_key_without_its_account_s_address_is_a_warning(place: Place) -> None:
+    settings = place.load(environ={"AZURE_OPENAI_API_KEY": "k"})
+    assert settings.providers == ()
+    assert settings.warnings == ("providers.azure has a key but no address: set AZURE_OPENAI_ENDPOINT",)

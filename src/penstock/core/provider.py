@@ -25,7 +25,8 @@ class EndpointKind(StrEnum):
 class Endpoint:
     """One operation of a dialect.
 
-    ``path`` follows the provider's base path, or its origin where it ``is_rooted``; ``{model}`` stands for one segment, or for the rest where it comes last.
+    ``path`` follows the provider's base path, or its origin where it ``is_rooted``; ``{model}`` stands for one segment,
+    or for the rest where it comes last.
     ``cap_field`` is where we write an output cap, None where we may not add one. ``stream_end`` is the data, or the
     JSON ``type``, of the last event of a complete stream; None where the end of the body is the only sign.
     ``streams_array``: an answer that is no event stream is one JSON array, sent element by element.

@@ -14,6 +14,7 @@ from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotF
 from penstock.core.provider import Dialect, Endpoint, EndpointKind, Provider
 
 UNIFIED_PREFIX = "/v1"
+DEPLOYMENTS_PREFIX = "/openai/deployments/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +30,45 @@ class Route:
     tail: str
     model: str | None = None
 
+    @property
+    def is_by_body(self) -> bool:
+        """Whether the provider looks for the model's name in the body."""
+        return "{model}" not in self.endpoint.path
+
     def at(self, provider: Provider) -> "Route":
-        """The same operation at the provider that was chosen, whose dialect may write a cap into another field."""
-        endpoint = next(e for e in provider.dialect.endpoints if e.name == self.endpoint.name)
-        return replace(self, provider=provider, dialect=provider.dialect, endpoint=endpoint)
+        """The same operation at the provider that was chosen, which may have it elsewhere.
+
+        Raises EndpointNotAllowed.
+        """
+        endpoint = next((e for e in provider.dialect.endpoints if e.name == self.endpoint.name), None)
+        if endpoint is None:
+            raise EndpointNotAllowed(f"{provider.name} has no {self.endpoint.name}.")
+        return replace(self, provider=provider, dialect=provider.dialect, endpoint=endpoint, tail=endpoint.path)
 
 
 def resolve(method: str, path: str, providers: Mapping[str, Provider], unified: Sequence[Dialect]) -> Route:
     """Raises UnknownRoute, MethodNotAllowed, or EndpointNotAllowed for a path of a provider that we cannot bound."""
     provider = find_provider(path, providers)
     if provider is not None:
-        version, tail = _split_version(cut_base_path(path[1 + len(provider.name) :], provider.base_path), provider)
+        version, tail = _split_version(
+            cut_base_path(path.removeprefix(f"/{provider.name}"), provider.base_path), provider
+        )
         endpoint, model = _find_endpoint(method, tail, provider.dialect)
         return Route(provider, provider.dialect, endpoint, version + tail, model)
-    if path.startswith(UNIFIED_PREFIX + "/"):
-        tail = path[len(UNIFIED_PREFIX) :]
-        for dialect in unified:
-            for endpoint in dialect.endpoints:
-                if endpoint.path == tail and endpoint.kind is EndpointKind.CALL:
-                    if endpoint.method != method:
-                        raise MethodNotAllowed(f"{path} takes {endpoint.method}.")
-                    return Route(None, dialect, endpoint, tail)
+    tail, model = _split_unified(path)
+    for dialect in unified:
+        for endpoint in dialect.endpoints:
+            if endpoint.path == tail and endpoint.kind is EndpointKind.CALL:
+                if endpoint.method != method:
+                    raise MethodNotAllowed(f"{path} takes {endpoint.method}.")
+                return Route(None, dialect, endpoint, tail, model)
     raise UnknownRoute(f"No such route: {method} {path}")
 
 
 def find_provider(path: str, providers: Mapping[str, Provider]) -> Provider | None:
-    """The provider that a path begins with."""
-    return providers.get(path[1:].partition("/")[0])
+    """The provider that a path begins with; where Azure's own SDK calls, that is azure, or else the model decides."""
+    is_deployment = path.startswith(DEPLOYMENTS_PREFIX)
+    return providers.get("azure" if is_deployment else path[1:].partition("/")[0])
 
 
 def cut_base_path(rest: str, base_path: str) -> str:
@@ -103,6 +116,14 @@ def passing_query(query: str, names: Collection[str] | None) -> str:
     if names is None:
         return query
     return "&".join(part for part in query.split("&") if unquote(part.partition("=")[0]) in names)
+
+
+def _split_unified(path: str) -> tuple[str, str | None]:
+    """The operation that a path without a provider names, and the model if it names one."""
+    if path.startswith(DEPLOYMENTS_PREFIX):
+        model, slash, rest = path[len(DEPLOYMENTS_PREFIX) :].partition("/")
+        return slash + rest, unquote(model)
+    return (path[len(UNIFIED_PREFIX) :] if path.startswith(UNIFIED_PREFIX + "/") else ""), None
 
 
 def _split_version(tail: str, provider: Provider) -> tuple[str, str]:

@@ -12,7 +12,14 @@ from pathlib import Path
 from penstock.settings import resolve
 from penstock.settings.merge import Merged, merge
 from penstock.settings.provider_keys import Variables
-from penstock.settings.resolve_providers import BuiltIns, find_keys, keyless, resolve_providers
+from penstock.settings.resolve_providers import (
+    BuiltIns,
+    find_addresses,
+    find_keys,
+    homeless,
+    keyless,
+    resolve_providers,
+)
 from penstock.settings.schema import Found, SettingsError, Source, SourceKind
 from penstock.settings.show import shown
 from penstock.settings.sources import CONFIG_VARIABLE, from_variables, read_dotenv, read_file, unknown_variables
@@ -65,10 +72,10 @@ def load(
     for kind, values in variables.items():
         found.extend(from_variables(values, kind, sections))
     merged = merge(found)
-    keys = find_keys(merged, variables, built_in)
+    keys, addresses = find_keys(merged, variables, built_in), find_addresses(variables, built_in)
     warnings = [text for kind, values in variables.items() for text in unknown_variables(values, kind)]
-    warnings += keyless(merged, keys, built_in)
-    return _resolve(merged, keys, resolve_providers(merged, keys, built_in, dialects), warnings)
+    warnings += [*keyless(merged, keys, built_in), *homeless(merged, keys, addresses, built_in)]
+    return _resolve(merged, keys, resolve_providers(merged, keys, addresses, built_in, dialects), warnings)
 
 
 def _resolve(

@@ -30,6 +30,15 @@ def find_key(provider: str, names: tuple[str, ...], variables: Variables, merged
     return None
 
 
+def find_address(provider: str, name: str, base_path: str, variables: Variables) -> Found | None:
+    """The base URL of a provider where each account has an address of its own, which the variable ``name`` holds."""
+    for kind in (SourceKind.ENVIRONMENT, SourceKind.DOTENV):
+        if value := variables[kind].get(name, "").strip().rstrip("/"):
+            base_url = value.removesuffix(base_path) + base_path
+            return Found(("providers", provider, "base_url"), base_url, Source(kind, name))
+    return None
+
+
 def _candidates(
     provider: str, names: tuple[str, ...], variables: Variables, merged: Merged
 ) -> Iterator[tuple[str, Source]]:

@@ -6,12 +6,14 @@ That is also the order in which a bare model name looks for its provider (design
 import re
 from collections.abc import Collection, Mapping
 
+from msgspec import structs
+
 from penstock.core.prices import ModelLimits, OwnPrices
 from penstock.core.pricing import Price, usd_rate
 from penstock.core.provider import Timeouts
 from penstock.core.usage import Unit
 from penstock.settings.merge import Merged, refusal
-from penstock.settings.provider_keys import Variables, find_key, key_names
+from penstock.settings.provider_keys import Variables, find_address, find_key, key_names
 from penstock.settings.resolve import parse_url, private_hosts
 from penstock.settings.schema import Found, PriceRow, ProviderSection
 from penstock.settings.values import BuiltIn, ProviderSettings
@@ -36,6 +38,27 @@ def find_keys(merged: Merged, variables: Variables, built_in: BuiltIns) -> dict[
     return keys
 
 
+def find_addresses(variables: Variables, built_in: BuiltIns) -> dict[str, Found]:
+    """The base URLs that stand in variables, by provider."""
+    found = {
+        name: find_address(name, known.address_name, known.base_url, variables)
+        for name, known in built_in.items()
+        if known.address_name
+    }
+    return {name: address for name, address in found.items() if address is not None}
+
+
+def homeless(
+    merged: Merged, keys: Mapping[str, Found], addresses: Mapping[str, Found], built_in: BuiltIns
+) -> list[str]:
+    """A warning for each built-in provider that has a key in a variable and no address to go with it."""
+    return [
+        f"providers.{name} has a key but no address: set {known.address_name}"
+        for name, known in built_in.items()
+        if known.address_name and name in keys and name not in addresses and name not in merged.written.providers
+    ]
+
+
 def keyless(merged: Merged, keys: Mapping[str, Found], built_in: BuiltIns) -> list[str]:
     """A warning for each built-in provider that is switched on without the key that it asks for."""
     return [
@@ -46,13 +69,20 @@ def keyless(merged: Merged, keys: Mapping[str, Found], built_in: BuiltIns) -> li
 
 
 def resolve_providers(
-    merged: Merged, keys: Mapping[str, Found], built_in: BuiltIns, dialects: Collection[str]
+    merged: Merged,
+    keys: Mapping[str, Found],
+    addresses: Mapping[str, Found],
+    built_in: BuiltIns,
+    dialects: Collection[str],
 ) -> tuple[ProviderSettings, ...]:
     """Raises SettingsError for a section that says too little, or what cannot be."""
     sections = dict(merged.written.providers)
-    for name in built_in:
-        if name in keys and name not in sections:
+    for name, known in built_in.items():
+        if name in keys and name not in sections and (name in addresses or not known.address_name):
             sections[name] = ProviderSection()
+    for name, address in addresses.items():
+        if name in sections and sections[name].base_url is None:
+            sections[name] = structs.replace(sections[name], base_url=str(address.value))
     for name, section in sections.items():
         _check_section(name, section, merged, dialects)
     return tuple(
@@ -74,7 +104,7 @@ def _check_section(name: str, section: ProviderSection, merged: Merged, dialects
 def _provider(
     name: str, section: ProviderSection, merged: Merged, key: Found | None, known: BuiltIn | None
 ) -> ProviderSettings:
-    base_url = section.base_url or (known.base_url if known else "")
+    base_url = section.base_url or (known.base_url if known and not known.address_name else "")
     if not base_url:
         raise merged.at("providers", name).error("needs a base_url, since the name is not built in")
     origin, base_path = parse_url(base_url, merged.at("providers", name, "base_url"))

@@ -20,6 +20,10 @@ class BuiltIn(Protocol):
     @property
     def key_names(self) -> tuple[str, ...]: ...
 
+    @property
+    def address_name(self) -> str:
+        """The variable with the address of one's own account, behind which ``base_url`` is the path; empty: none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
