@@ -108,6 +108,7 @@ def test_what_two_parsers_could_read_differently_is_refused(body: bytes) -> None
     [
         source(type="url", url="https://x.example/a.png"),
         source(type="file", file_id="f-1"),
+        source(file_id="f-1"),
         source(type="base64", media_type="application/pdf", data="JVBERi0="),
         {"messages": [{"content": [{"type": "container_upload", "file_id": "f-1"}]}]},
         {"messages": [{"content": [{"type": "web_search_tool_result", "content": []}]}]},
