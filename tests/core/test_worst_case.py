@@ -140,6 +140,13 @@ def test_choices_multiply_the_output() -> None:
     assert worst.amounts(worst.output_tokens) == Amounts(usd=5, requests=1, tokens=1024 + 300)
 
 
+def test_more_answers_than_anybody_can_count_are_refused() -> None:
+    most = Asked("tiny", output_tokens=1000, choices=1_000_000)
+    assert worst_case(ask(most), limited(), POLICY).choices == 1_000_000
+    with pytest.raises(Unbounded):
+        worst_case(ask(replace(most, choices=1_000_001)), limited(), POLICY)
+
+
 def test_a_price_that_says_nothing_about_tokens_bounds_no_call() -> None:
     with pytest.raises(ModelUnpriced):
         worst_case(ask(), replace(PRICED, price=Price({Unit.SECONDS: Rate(5)})), POLICY)

@@ -12,7 +12,7 @@ from penstock.core.errors import ModelUnpriced, Unbounded
 from penstock.core.limits import CAP_MIN, CAP_MIN_REASONING, Policy, WorstCase
 from penstock.core.prices import Priced
 from penstock.core.provider import Asked, Endpoint
-from penstock.core.usage import Unit
+from penstock.core.usage import COUNT_MAX, Unit
 
 FREE_CALL = WorstCase(fixed_pico=0, output_pico=0, input_tokens=0, output_tokens=0)
 """Listings and token counting: 0 usd and one request, whatever the model costs."""
@@ -55,8 +55,8 @@ class BoundAsk:
 def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
     """The worst case of a call at one model's price.
 
-    Raises Unbounded where there is none or the policy refuses what cannot be seen, and ModelUnpriced where the price
-    says nothing about tokens.
+    Raises Unbounded where there is none, where it is beyond any count that we keep, or where the policy refuses what
+    cannot be seen, and ModelUnpriced where the price says nothing about tokens.
     """
     price = priced.price
     input_tokens = _input_bound(ask, priced, policy)
@@ -71,6 +71,8 @@ def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
     fees_pico = price.dearest_pico(Unit.REQUESTS) or 0
     fees_pico += (price.dearest_pico(Unit.SEARCHES) or 0) * ask.asked.tool_uses
     output_tokens, cap_min = _output_bound(ask, priced, policy)
+    if output_tokens * ask.asked.choices > COUNT_MAX:
+        raise Unbounded(f"All answers together may come to more than {COUNT_MAX} tokens: ask for fewer, or cap them.")
     return WorstCase(
         fixed_pico=input_tokens * input_pico + fees_pico,
         output_pico=output_pico,
