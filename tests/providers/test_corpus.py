@@ -19,6 +19,9 @@ from penstock.providers.anthropic import ANTHROPIC
 from penstock.providers.openai import COMPATIBLE, OPENAI
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "responses.jsonl.gz"
+if not CORPUS.exists():
+    pytest.skip("the recorded answers of ../shared/corpus are not here", allow_module_level=True)
+
 ENDPOINTS = ("chat.completions", "completions", "messages")
 Record = dict[str, Any]
 
@@ -59,8 +62,6 @@ WITHOUT_MODEL = {
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    if not CORPUS.exists():
-        pytest.skip("the recorded answers of ../shared/corpus are not here")
     with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
         return [record for line in lines if (record := json.loads(line))["endpoint"] in ENDPOINTS]
 
