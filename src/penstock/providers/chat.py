@@ -103,9 +103,11 @@ def prepare(endpoint: Endpoint, body: bytes, asked: Asked, changes: Changes) -> 
 
 
 def _own_cap(endpoint: Endpoint, asked: _Body) -> int | None:
-    """The caller's own cap; either of chat's two counts, but a field of another endpoint is no cap."""
-    values = (asked.max_tokens, asked.max_completion_tokens if endpoint.name != "completions" else None)
-    caps = {cap for cap in values if cap is not None}
+    """The caller's own cap; either of chat's two counts."""
+    if endpoint.name == "completions" and asked.max_completion_tokens is not None:
+        # OpenAI knows no such field there; llama.cpp lets it outbid max_tokens.
+        raise InvalidRequest("max_completion_tokens: say max_tokens instead.", param="max_completion_tokens")
+    caps = {cap for cap in (asked.max_tokens, asked.max_completion_tokens) if cap is not None}
     if len(caps) > 1:
         raise InvalidRequest("max_tokens and max_completion_tokens differ; send one of them.", param="max_tokens")
     return at_least_1("max_tokens", caps.pop()) if caps else None
