@@ -117,6 +117,8 @@ class Gateway:
 
     async def _exchange(self, plan: Plan, inbound: Inbound, reply: Reply, relay: Relay) -> None:
         """Send the request and wait until its answer has ended. A client that is gone by now costs nothing."""
+        if self._is_draining:
+            relay.shut_down()
         if reply.is_gone or self._is_draining:
             return
         self._relays.add(relay)

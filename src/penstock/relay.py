@@ -44,9 +44,9 @@ class Relay:
     """The AnswerSink of the exchange and the ReplyListener of the client's connection."""
 
     __slots__ = (
-        "_announced", "_drain", "_exchange", "_fault", "_head", "_held", "_held_bytes", "_is_pumping", "_kind",
-        "_loop", "_meter", "_passage", "_reply", "_status", "_was_left", "_was_shut_down", "ended", "first_byte_s",
-        "upstream_request_id",
+        "_announced", "_drain", "_exchange", "_fault", "_head", "_held", "_held_bytes", "_is_cut", "_is_pumping",
+        "_kind", "_loop", "_meter", "_passage", "_reply", "_status", "_was_left", "_was_shut_down", "ended",
+        "first_byte_s", "upstream_request_id",
     )  # fmt: skip
 
     def __init__(self, passage: Passage, reply: Reply, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,7 +61,7 @@ class Relay:
         self._announced: int | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._is_pumping = self._was_left = self._was_shut_down = False
+        self._is_cut = self._is_pumping = self._was_left = self._was_shut_down = False
         self._drain: asyncio.TimerHandle | None = None
         self._fault: Fault | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -70,9 +70,11 @@ class Relay:
         reply.attach(self)
 
     def carry(self, exchange: Exchange) -> None:
-        """From here on the exchange is under way; a client that left meanwhile starts the drain."""
+        """From here on the exchange is under way, unless it was cut meanwhile; a client that left starts the drain."""
         self._exchange = exchange
-        if self._was_left:
+        if self._is_cut:
+            exchange.cancel()
+        elif self._was_left:
             self._read_on_alone()
 
     def answer_started(self, status: int, headers: Sequence[Header]) -> None:
@@ -215,8 +217,7 @@ class Relay:
             self._drain = self._loop.call_later(self._passage.drain_s, self._exchange.cancel)
 
     def _cancel(self) -> None:
+        # Before ``send`` has returned the exchange there is nothing to cut yet: then ``carry`` does it.
+        self._is_cut = True
         if self._exchange is not None:
             self._exchange.cancel()
-        elif not self.ended.done():
-            # The head can arrive before ``send`` has returned the exchange: cut as soon as the loop comes round.
-            self._loop.call_soon(self._cancel)

@@ -118,3 +118,20 @@ async def test_what_the_end_of_the_process_interrupts_is_told_and_settled(tmp_pa
         assert not rest.endswith(LAST_CHUNK)
         assert [entry.basis for entry in await rigged.entries()] == ["estimated"]
         assert (await rigged.verified()).open_holds == 0
+
+
+async def test_a_call_that_the_end_of_the_process_finds_on_its_way_is_refused_and_sends_nothing(tmp_path: Path) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.send(answer(json.dumps(chat_answer()).encode()))
+
+    async with ScriptedUpstream(script) as upstream, rig(tmp_path, upstream.port) as rigged:
+        async with RawClient(rigged.port) as client:
+            headers = {**rigged.with_key({}), "expect": "100-continue", "content-length": str(len(STREAM))}
+            await client.post("/lab/chat/completions", b"", headers)
+            assert (await client.read_head()).status == 100
+            rigged.gateway.gateway.shut_down()
+            await client.send(STREAM)
+            got = await client.read_answer()
+        assert (got.status, got.code) == (503, "shutting_down")
+        assert not upstream.visits
+        assert [(entry.basis, entry.cost) for entry in await rigged.entries()] == [("void", 0)]
