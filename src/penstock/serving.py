@@ -38,12 +38,13 @@ async def _serve(settings: Settings) -> None:
         log.warning("setting", detail=warning)
     stores = open_stores(settings)
     try:
-        first_key = stores.accounts.start_first_time(has_policies=bool(settings.policies))
         async with running(settings, stores, Surroundings(out)) as gateway:
-            took_ms = now_ms() - started_ms
-            log.info("started", url=settings.public_url, port=gateway.server.port, version=__version__, took_ms=took_ms)
+            # Only now: a start that fails, as its port is taken, must not use up the one key that is ever shown.
+            first_key = stores.accounts.start_first_time(has_policies=bool(settings.policies))
             if first_key is not None:
                 _show_first_key(settings, first_key)
+            took_ms = now_ms() - started_ms
+            log.info("started", url=settings.public_url, port=gateway.server.port, version=__version__, took_ms=took_ms)
             await _until_told_to_stop(gateway, settings.drain_grace_s, log)
     finally:
         stores.database.close()
