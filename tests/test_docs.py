@@ -56,7 +56,7 @@ def routes() -> Iterator[str]:
     for dialect in DIALECTS.values():
         for endpoint in dialect.endpoints:
             yield f"/{{provider}}{endpoint.path}"
-            if endpoint.kind is EndpointKind.CALL:
+            if endpoint.kind is EndpointKind.CALL and "{model}" not in endpoint.path:
                 yield UNIFIED_PREFIX + endpoint.path
     for path in (SOURCE / "web").rglob("*.py"):
         yield from _page_paths(path)

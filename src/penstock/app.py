@@ -23,6 +23,7 @@ from penstock.core.headers import CORS, Header
 from penstock.core.pins import SHIPPED_PINS
 from penstock.core.prices import OwnPrices, Prices
 from penstock.core.provider import Provider
+from penstock.core.routing import find_provider
 from penstock.demo import PRICE as DEMO_PRICE
 from penstock.demo import Demo, demo_provider
 from penstock.demo.model import MODEL as DEMO_MODEL
@@ -34,6 +35,7 @@ from penstock.observe.lines import Redactor
 from penstock.observe.metrics import CONTENT_TYPE as METRICS_TYPE
 from penstock.observe.metrics import Metrics
 from penstock.providers import BUILT_IN, DIALECTS
+from penstock.providers.gemini import GEMINI
 from penstock.providers.openai import COMPATIBLE
 from penstock.settings import ProviderSettings, Settings
 from penstock.store.accounts import Accounts
@@ -115,8 +117,16 @@ def build_provider(settings: ProviderSettings) -> Provider:
 def refuse(error: GatewayError, path: str, request_id: str) -> tuple[int, Sequence[Header], bytes]:
     """What the server answers by itself, in the dialect that the path suggests."""
     dialect = "anthropic" if path.endswith(("/messages", "/messages/count_tokens")) else "openai"
+    if path.startswith(("/gemini/", "/vertex/")):
+        dialect = "gemini"
     status, headers, body = error_response(error, dialect, request_id)
     return status, [*headers, *CORS], body
+
+
+def takes_url_key(path: str, providers: Mapping[str, Provider]) -> bool:
+    """Whether ``?key=`` counts on a path: Google's documentation shows its clients no other place for a key."""
+    provider = find_provider(path, providers)
+    return provider is not None and provider.dialect is GEMINI
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,14 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
         if settings.is_demo_on:
             providers["demo"] = await _start_demo(stack, clock)
         accounts = AccountsReader(stores.accounts, settings.policies, clock)
-        authenticator = Chain(KeyAuthenticator([derive(stores.master, PEPPER)], accounts.find_key, accounts.policies))
+        authenticator = Chain(
+            KeyAuthenticator(
+                [derive(stores.master, PEPPER)],
+                accounts.find_key,
+                accounts.policies,
+                takes_url_key=lambda inbound: takes_url_key(inbound.path, providers),
+            )
+        )
         prices = load_prices(settings, stores, clock)
         rules = Rules(providers, tuple(DIALECTS.values()), settings.body_max_bytes)
         admission = Admission(rules, authenticator, prices, ledger.observations, clock)

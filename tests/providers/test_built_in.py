@@ -3,6 +3,7 @@ import pytest
 from penstock.core.provider import Dialect, EndpointKind
 from penstock.providers import BUILT_IN, DIALECTS
 from penstock.providers.anthropic import ANTHROPIC
+from penstock.providers.gemini import GEMINI
 from penstock.providers.openai import AZURE, COMPATIBLE, OPENAI, OPENROUTER, PERPLEXITY, XAI
 
 CALL, FREE = EndpointKind.CALL, EndpointKind.FREE
@@ -13,6 +14,7 @@ def test_the_providers_that_need_only_a_key() -> None:
         ("openai", OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",), "openai"),
         ("openrouter", OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), "openrouter"),
         ("anthropic", ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), "anthropic"),
+        ("gemini", GEMINI, "https://generativelanguage.googleapis.com", ("GEMINI_API_KEY", "GOOGLE_API_KEY"), "google"),
         ("groq", COMPATIBLE, "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), "groq"),
         ("mistral", COMPATIBLE, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), "mistral"),
         ("deepseek", COMPATIBLE, "https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",), "deepseek"),
@@ -27,8 +29,8 @@ def test_the_providers_that_need_only_a_key() -> None:
 
 
 def test_the_formats_that_any_other_host_may_speak() -> None:
-    assert {name: dialect.name for name, dialect in DIALECTS.items()} == {"openai": "openai", "anthropic": "anthropic"}
-    assert DIALECTS["openai"] is COMPATIBLE
+    assert dict(DIALECTS) == {"openai": COMPATIBLE, "anthropic": ANTHROPIC, "gemini": GEMINI}
+    assert all(name == dialect.name for name, dialect in DIALECTS.items())
 
 
 @pytest.mark.parametrize(

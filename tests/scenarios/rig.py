@@ -1,7 +1,7 @@
 """A whole gateway in the test's own process: real sockets, a real database in a temporary folder, injected time.
 
-The provider is named ``lab`` and speaks OpenAI's format (``claude``: Anthropic's, at the same port). Its model
-``priced`` costs 1,000 nano-USD per input token and 2,000 per output token; ``unknown`` has no price.
+The provider is named ``lab`` and speaks OpenAI's format (at the same port ``claude`` Anthropic's, ``gemini`` Google's).
+Its model ``priced`` costs 1,000 nano-USD per input token and 2,000 per output token; ``unknown`` has no price.
 """
 
 import io
@@ -132,6 +132,14 @@ priced = {{ input = 1, output = 2 }}
 "priced-*" = {{ input = 10, output = 20 }}
 [providers.lab.models.priced]
 context = 100000
+output_max = 10000
+
+[providers.gemini]
+base_url = "http://127.0.0.1:{port}"
+api_key = "UPSTREAM-SECRET-KEY"
+[providers.gemini.prices]
+priced = {{ input = 1, output = 2 }}
+[providers.gemini.models.priced]
 output_max = 10000
 
 [providers.claude]

@@ -144,7 +144,8 @@ def _find_endpoint(method: str, tail: str, dialect: Dialect) -> tuple[Endpoint, 
             return endpoint, model
         if is_match:
             methods.append(endpoint.method)
-    if methods:
+    # An action (``:predict``) is an operation of its own, not another method of what stands before it.
+    if methods and ":" not in tail.rpartition("/")[2]:
         raise MethodNotAllowed(f"This path takes {' or '.join(methods)}.")
     raise EndpointNotAllowed(f"{method} {tail} is not open here: an endpoint without a cost bound is refused.")
 

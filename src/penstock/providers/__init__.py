@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from penstock.core.provider import Dialect
 from penstock.providers.anthropic import ANTHROPIC
+from penstock.providers.gemini import GEMINI
 from penstock.providers.openai import AZURE, COMPATIBLE, OPENAI, OPENROUTER, PERPLEXITY, XAI
 
 
@@ -34,6 +35,13 @@ BUILT_IN: Mapping[str, BuiltIn] = {
         BuiltIn("openai", OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",), "openai"),
         BuiltIn("openrouter", OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), "openrouter"),
         BuiltIn("anthropic", ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), "anthropic"),
+        BuiltIn(
+            "gemini",
+            GEMINI,
+            "https://generativelanguage.googleapis.com",
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            "google",
+        ),
         BuiltIn("groq", COMPATIBLE, "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), "groq"),
         # Mistral refuses fields that it does not know, and states its usage unasked.
         BuiltIn("mistral", COMPATIBLE, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), "mistral", asks_usage=False),
@@ -52,4 +60,4 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     )
 }
 
-DIALECTS: Mapping[str, Dialect] = {"openai": COMPATIBLE, "anthropic": ANTHROPIC}
+DIALECTS: Mapping[str, Dialect] = {"openai": COMPATIBLE, "anthropic": ANTHROPIC, "gemini": GEMINI}
