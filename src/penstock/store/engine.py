@@ -105,6 +105,12 @@ def open_database(url: str) -> Database:
     except SQLAlchemyError as exc:
         database.close()
         raise StoreError(_damaged(path, str(exc.orig) if isinstance(exc, DBAPIError) else str(exc))) from exc
+    except OSError as exc:
+        database.close()
+        raise StoreError(
+            f"cannot write beside the database {path}: {exc.strerror}; make its folder writable for whoever runs "
+            "penstock, or set another data_dir"
+        ) from exc
     except StoreError:
         database.close()
         raise
