@@ -24,7 +24,7 @@ from penstock.core.observations import Observations
 from penstock.core.prices import Priced, Prices
 from penstock.core.provider import NO_CHANGES, Asked, Changes, Dialect, EndpointKind, Provider
 from penstock.core.routing import Route, choose_provider, nearest_names
-from penstock.core.worst_case import FREE_CALL, BoundAsk, worst_case
+from penstock.core.worst_case import FREE_CALL, BoundAsk, dearest_of, worst_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +137,22 @@ class Admission:
             raise ModelNotFound(exc.message, param="model", details=details) from exc
 
     def _bound(self, plan: Plan, asked: Asked, now_ms: int) -> Plan:
-        """Add the price of the model, and the worst case of the dearest of all models that the body names."""
-        bounds = []
+        """Add the price of the model, and a worst case that covers every model that the body names."""
+        prices, bounds = [], []
         for name in plan.models:
             priced = self._prices.find(plan.provider, name, now_ms)
             if priced is None:
                 raise ModelUnpriced(f"No price is known for {plan.provider.name}/{name}.", param="model")
             overhead = self._observations.overhead(plan.provider.name, name, asked.traits) + asked.media_tokens
             ask = BoundAsk(plan.route.endpoint, asked, len(plan.body), overhead)
-            bounds.append((priced, worst_case(ask, priced, plan.principal.policy)))
-        dearest = max((worst for _, worst in bounds), key=lambda worst: worst.amounts(worst.output_tokens).usd)
+            prices.append(priced)
+            bounds.append(worst_case(ask, priced, plan.principal.policy))
         is_renamed = plan.model != asked.model or (plan.route.model is not None and plan.route.is_by_body)
         changes = Changes(
             model=plan.model if is_renamed else None,
             ask_usage=asked.is_stream and plan.provider.asks_usage and not asked.wants_usage,
         )
-        return replace(plan, priced=bounds[0][0], worst=dearest, changes=changes)
+        return replace(plan, priced=prices[0], worst=dearest_of(bounds), changes=changes)
 
 
 def _named(route: Route) -> Provider:

@@ -145,11 +145,12 @@ class Gateway:
         if plan.priced is None:
             is_answered = outcome.kind in (AnswerKind.BODY, AnswerKind.STREAM)
             return Charge(Basis.PROVIDER if is_answered else Basis.VOID, 0, was_sent=outcome.was_sent)
-        provider, metered = plan.provider, outcome.metered
-        prices = [plan.priced.price]
-        if metered is not None and metered.model is not None and metered.model != plan.model:
-            answered = self._parts.prices.find(provider, metered.model, self._parts.now_ms())
-            prices += [answered.price] if answered is not None else []
+        provider = plan.provider
+        answered = outcome.metered.model if outcome.metered is not None else None
+        # Whoever does not say which model answered is charged the dearest of those that may have.
+        names = plan.models if answered is None else (plan.model, answered)
+        found = [self._parts.prices.find(provider, name, self._parts.now_ms()) for name in dict.fromkeys(names)]
+        prices = [priced.price for priced in found if priced is not None] or [plan.priced.price]
         is_stream = outcome.kind is AnswerKind.STREAM
         ratio = self._parts.observations.output_ratio(provider.name, plan.model, is_stream=is_stream)
         return settle(outcome, Terms(hold.amounts, plan.worst, tuple(prices), ratio))

@@ -168,15 +168,15 @@ class Relay:
                 self._reply.write(body)
                 self._reply.end()
             return error
-        is_stream = self._kind is AnswerKind.STREAM
-        if error is not None:
-            if is_stream:
-                self._reply.write(error_event(error, self._passage.provider.dialect.name, self._passage.request_id))
+        if self._kind is AnswerKind.STREAM and (error is not None or self._passage.has_comment):
+            if outcome.metered is not None and not outcome.metered.ends_event:
+                self._reply.write(b"\n\n")  # What we add must not become part of an event that was left open.
+            dialect, request_id = self._passage.provider.dialect.name, self._passage.request_id
+            self._reply.write(cost_comment(ending, hold) if error is None else error_event(error, dialect, request_id))
+        if error is None:
+            self._reply.end()
+        else:
             self._reply.abort()
-            return None
-        if is_stream and self._passage.has_comment:
-            self._reply.write(cost_comment(ending, hold))
-        self._reply.end()
         return None
 
     def _hold(self, data: bytes) -> None:

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.errors import ModelUnpriced, Unbounded
-from penstock.core.limits import Amounts, Policy
+from penstock.core.limits import Amounts, Policy, WorstCase
 from penstock.core.prices import ModelLimits, Priced
 from penstock.core.pricing import FREE, Price, Rate, Variant
 from penstock.core.provider import Asked, Endpoint
 from penstock.core.usage import Unit, Usage
-from penstock.core.worst_case import FREE_CALL, BoundAsk, is_reasoning_model, worst_case
+from penstock.core.worst_case import FREE_CALL, BoundAsk, dearest_of, is_reasoning_model, worst_case
 
 CHAT = Endpoint("chat.completions", "POST", "/chat/completions", cap_field="max_tokens")
 LEGACY = Endpoint("completions", "POST", "/completions")
@@ -254,3 +254,12 @@ def test_no_usage_within_the_bounds_costs_more_than_the_worst_case(
     for properties in ({}, {"service_tier": "priority"}):
         assert price.under(properties).cost(usage) <= held.usd
     assert usage.tokens <= held.tokens
+
+
+def test_several_models_are_covered_part_by_part() -> None:
+    dear_input = WorstCase(fixed_pico=900, output_pico=1, input_tokens=10, output_tokens=500, cap_min=256)
+    dear_output = WorstCase(fixed_pico=100, output_pico=7, input_tokens=20, output_tokens=300, cap_min=300)
+    covering = dearest_of([dear_input, dear_output])
+    assert covering == WorstCase(900, 7, 20, 500, cap_min=300)
+    assert dearest_of([dear_input, replace(dear_output, cap_min=None)]).cap_min is None
+    assert dearest_of([dear_input]) == dear_input

@@ -135,3 +135,15 @@ async def test_a_call_that_the_end_of_the_process_finds_on_its_way_is_refused_an
         assert (got.status, got.code) == (503, "shutting_down")
         assert not upstream.visits
         assert [(entry.basis, entry.cost) for entry in await rigged.entries()] == [("void", 0)]
+
+
+async def test_what_we_add_never_becomes_part_of_an_event_that_was_left_open(tmp_path: Path) -> None:
+    frames = [*FRAMES[:3], b"data: [DONE]"]
+
+    async def script(visit: Visit) -> None:
+        await visit.send(stream_head() + chunked(frames))
+
+    async with ScriptedUpstream(script) as upstream, rig(tmp_path, upstream.port) as rigged:
+        got = await rigged.post("/lab/chat/completions", STREAM)
+        assert got.is_whole
+        assert b"data: [DONE]\n\n: penstock cost=" in got.body

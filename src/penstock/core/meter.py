@@ -104,7 +104,7 @@ class StreamMeter:
             bytes_out=self.bytes_out,
             flags=tuple(sorted(self._flags)),
             has_error_event=self._error_seen,
-            ends_event=not rest,
+            ends_event=not rest or rest.endswith((b"\r\r", b"\n\r")),  # A last CR may be all of its line end.
         )
         return (rest if self._drops_usage and not is_dropped else b""), metered
 

@@ -5,6 +5,7 @@ maximum, and where neither is known the answer is Unbounded. Every token counts 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,6 +81,19 @@ def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
         output_tokens=output_tokens,
         choices=ask.asked.choices,
         cap_min=cap_min,
+    )
+
+
+def dearest_of(bounds: Sequence[WorstCase]) -> WorstCase:
+    """One worst case that covers each of several models that may answer: of every part the largest."""
+    floors = [bound.cap_min for bound in bounds if bound.cap_min is not None]
+    return WorstCase(
+        fixed_pico=max(bound.fixed_pico for bound in bounds),
+        output_pico=max(bound.output_pico for bound in bounds),
+        input_tokens=max(bound.input_tokens for bound in bounds),
+        output_tokens=max(bound.output_tokens for bound in bounds),
+        choices=max(bound.choices for bound in bounds),
+        cap_min=max(floors) if len(floors) == len(bounds) else None,
     )
 
 
