@@ -122,6 +122,7 @@ def test_a_unified_path_leads_to_a_dialect(path: str, dialect: Dialect, endpoint
         ("POST", "/openai/v1/chat/completions/x", EndpointNotAllowed),
         ("POST", "/openai/v1/Chat/Completions", EndpointNotAllowed),
         ("GET", "/openai/v1/models/", EndpointNotAllowed),
+        ("GET", "/openai/v1/models/" + "x" * 257, EndpointNotAllowed),
         ("POST", "/anthropic/v1/messages/batches", EndpointNotAllowed),
         ("POST", "/anthropic/v1/chat/completions", EndpointNotAllowed),
         ("GET", "/openai", EndpointNotAllowed),
@@ -225,7 +226,8 @@ def test_a_models_name_picks_its_provider(name: str, dialect: Dialect, chosen: s
     [
         ("anthropic/claude", COMPATIBLE, "does not speak openai's format; call it under /anthropic/"),
         ("openai/gpt-4o", ANTHROPIC, "does not speak anthropic's format"),
-        ("llama", ANTHROPIC, "No provider here has a model named 'llama'"),
+        ("llama", ANTHROPIC, "groq does not speak anthropic's format; call it under /groq/"),
+        ("unheard-of", ANTHROPIC, "No provider here has a model named 'unheard-of'"),
     ],
 )
 def test_a_model_that_nobody_here_has_is_not_found(name: str, dialect: Dialect, message: str) -> None:

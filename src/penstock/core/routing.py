@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotFound, UnknownRoute
-from penstock.core.provider import Dialect, Endpoint, EndpointKind, Provider
+from penstock.core.provider import MODEL_NAME_MAX, Dialect, Endpoint, EndpointKind, Provider
 
 UNIFIED_PREFIX = "/v1"
 DEPLOYMENTS_PREFIX = "/openai/deployments/"
@@ -71,6 +71,18 @@ def find_provider(path: str, providers: Mapping[str, Provider]) -> Provider | No
     return providers.get("azure" if is_deployment else path[1:].partition("/")[0])
 
 
+def takes_slashes(start: str, providers: Mapping[str, Provider]) -> bool:
+    """Whether a path that starts so goes on with a model's name to its end, which may have slashes of its own."""
+    if start.startswith(f"{UNIFIED_PREFIX}/models/"):
+        return True
+    provider = find_provider(start, providers)
+    if provider is None:
+        return False
+    _, tail = _split_version(cut_base_path(start.removeprefix(f"/{provider.name}"), provider.base_path), provider)
+    heads = (endpoint.path.partition("{model}") for endpoint in provider.dialect.endpoints)
+    return any(marker and not end and tail.startswith(head) for head, marker, end in heads)
+
+
 def cut_base_path(rest: str, base_path: str) -> str:
     """Cut the longest prefix of ``rest`` that is a tail of the base path: at ``/api/v1``, ``/v1/x`` becomes ``/x``."""
     segments = base_path.strip("/").split("/") if base_path.strip("/") else []
@@ -93,9 +105,7 @@ def choose_provider(
     if slash and first in providers:
         provider = providers[first]
         if provider.dialect.name != dialect.name:
-            raise ModelNotFound(
-                f"{first} does not speak {dialect.name}'s format; call it under /{first}/ instead.", param="model"
-            )
+            raise _speaks_otherwise(provider, dialect)
         return provider, model
     speakers = [provider for provider in providers.values() if provider.dialect.name == dialect.name]
     answers = [(provider, has_price(provider, name)) for provider in speakers]
@@ -103,7 +113,17 @@ def choose_provider(
         for provider, answer in answers:
             if answer is wanted:
                 return provider, name
+    for provider in providers.values():
+        if has_price(provider, name):
+            raise _speaks_otherwise(provider, dialect)
     raise ModelNotFound(f"No provider here has a model named {name!r}.", param="model")
+
+
+def _speaks_otherwise(provider: Provider, dialect: Dialect) -> ModelNotFound:
+    name = provider.name
+    return ModelNotFound(
+        f"{name} does not speak {dialect.name}'s format; call it under /{name}/ instead.", param="model"
+    )
 
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
@@ -157,6 +177,6 @@ def _match(pattern: str, tail: str) -> tuple[bool, str | None]:
     if not tail.startswith(head) or not tail.endswith(end) or len(tail) <= len(head) + len(end):
         return False, None
     model = tail[len(head) : len(tail) - len(end)]
-    if end and "/" in model:
+    if len(model) > MODEL_NAME_MAX or (end and "/" in model):
         return False, None
     return True, unquote(model)
