@@ -36,7 +36,7 @@ class Conclusion:
 class Batch:
     """Works in the transaction that ``memory`` has entered on ``connection``; ``owner`` is the process that holds.
 
-    ``learned`` are the endings that were booked, with the provider and model of each.
+    For one ``apply`` or one ``sweep``; ``learned`` are then the endings booked, each with its provider and model.
     """
 
     connection: Connection

@@ -6,7 +6,7 @@ machine's process, a file that somebody removed) a beat decides: 15 s without on
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -57,11 +57,13 @@ class Instance:
         beats.pop(self.id, None)
         return [other for other, beat_ms in beats.items() if _is_dead(self._probe(other), now_ms - beat_ms)]
 
-    def forget(self, connection: Connection, instance_id: str) -> None:
-        """Take a process off the list, once it has no open hold."""
-        connection.execute(delete(instance).where(instance.c.id == instance_id))
-        if instance_id != self.id:
-            self._path(instance_id).unlink(missing_ok=True)
+    def forget(self, connection: Connection, ids: Sequence[str]) -> None:
+        """Take processes off the list, once they have no open hold; our own lock file stays until ``end``."""
+        if ids:
+            connection.execute(delete(instance).where(instance.c.id.in_(ids)))
+        for other in ids:
+            if other != self.id:
+                self._path(other).unlink(missing_ok=True)
 
     def _probe(self, instance_id: str) -> _Lock:
         try:

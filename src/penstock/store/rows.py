@@ -69,7 +69,7 @@ _HELD = select(*(hold.c[name] for name in HeldCall._fields))
 _HELD_BY_ID = _HELD.where(hold.c.id.in_(bindparam("ids", expanding=True)))
 # The literal, so that the partial index of the open holds is used.
 _is_open = hold.c.state == bindparam(None, OPEN, literal_execute=True)
-_OPEN_OF = _HELD.where(_is_open, hold.c.owner == bindparam("owner")).limit(bindparam("count"))
+_OPEN_OF = _HELD.where(_is_open, hold.c.owner.in_(bindparam("owners", expanding=True))).limit(bindparam("count"))
 _OPEN_OWNERS = select(hold.c.owner).where(_is_open).distinct()
 _INSERT_HOLDS = Bulk(insert(hold), [column.name for column in hold.c])
 _INSERT_ENTRIES = Bulk(insert(entry), [column.name for column in entry.c if column.name != "seq"])
@@ -86,9 +86,9 @@ def find_held(connection: Connection, ids: Sequence[str]) -> dict[str, HeldCall]
     return {row.id: row for row in map(HeldCall._make, connection.execute(_HELD_BY_ID, {"ids": ids}))}
 
 
-def find_open_of(connection: Connection, owner: str, count: int) -> list[HeldCall]:
-    """Some open holds of an instance."""
-    return [HeldCall._make(row) for row in connection.execute(_OPEN_OF, {"owner": owner, "count": count})]
+def find_open_of(connection: Connection, owners: Sequence[str], count: int) -> list[HeldCall]:
+    """Open holds of these instances, at most so many."""
+    return [HeldCall._make(row) for row in connection.execute(_OPEN_OF, {"owners": owners, "count": count})]
 
 
 def find_open_owners(connection: Connection) -> set[str]:

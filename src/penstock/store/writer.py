@@ -161,20 +161,18 @@ class Writer:
 
     def _beat(self) -> bool:
         """Say that we live, learn what others have learned, sweep; whether there is more to sweep."""
-        has_more = False
         with self._transactions.begin() as batch:
-            connection, now_ms = batch.connection, batch.memory.now_ms
-            if batch.memory.behind_ms > CLOCK_BEHIND_MAX_MS:
-                _log.warning("the clock is %d s behind the ledger, whose time waits", batch.memory.behind_ms // 1000)
-            self._instance.beat(connection, now_ms)
+            connection, memory = batch.connection, batch.memory
+            if memory.behind_ms > CLOCK_BEHIND_MAX_MS:
+                _log.warning("the clock is %d s behind the ledger, whose time waits", memory.behind_ms // 1000)
+            self._instance.beat(connection, memory.now_ms)
             seen = load_observations(connection)
-            for owner in self._instance.find_dead(connection, find_open_owners(connection), now_ms):
-                orphans = find_open_of(connection, owner, BATCH_MAX)
-                batch.sweep(orphans)
-                if len(orphans) < BATCH_MAX:
-                    self._instance.forget(connection, owner)
-                else:
-                    has_more = True
+            dead = self._instance.find_dead(connection, find_open_owners(connection), memory.now_ms)
+            orphans = find_open_of(connection, dead, BATCH_MAX)
+            batch.sweep(orphans)
+            has_more = len(orphans) == BATCH_MAX
+            if not has_more:
+                self._instance.forget(connection, dead)
         self.observations.publish(seen)
         return has_more
 
@@ -189,7 +187,7 @@ class Writer:
         if self._owed:
             _log.error("%d endings could not be written; their holds will be swept", len(self._owed))
         with suppress(*_STORE_FAULTS), self._transactions.begin() as batch:
-            self._instance.forget(batch.connection, self._instance.id)
+            self._instance.forget(batch.connection, [self._instance.id])
         self._transactions.close()
         self._instance.end()
 
