@@ -107,17 +107,23 @@ class Installation:
 
         One that is not ended stays held, until the next call's process sweeps it.
         """
-        asyncio.run(self._call(token, Usage(input=tokens_in, output=tokens_out), is_ended=is_ended))
+        usage = Usage(input=tokens_in, output=tokens_out)
+        pico = usage.input * PICO["input"] + usage.output * PICO["output"]
+        ending = Ending(Basis.PROVIDER, pico // 1000, usage, was_sent=True, rates=PICO, status=200)
+        asyncio.run(self._call(token, ending, is_ended=is_ended))
 
-    async def _call(self, token: str, usage: Usage, *, is_ended: bool) -> None:
+    def charge(self, token: str, ending: Ending) -> None:
+        """A call with an ending of the test's own."""
+        asyncio.run(self._call(token, ending, is_ended=True))
+
+    async def _call(self, token: str, ending: Ending, *, is_ended: bool) -> None:
         database = self.open()
         ledger = SqlLedger(database, now_ms)
         await ledger.start()
-        pico = usage.input * PICO["input"] + usage.output * PICO["output"]
-        worst = WorstCase(2 * pico, 0, 2 * usage.input, 2 * usage.output)
+        worst = WorstCase(2000 * ending.cost, 0, 2 * ending.usage.input, 2 * ending.usage.output)
         hold = await ledger.reserve(self._request(token, worst))
         if is_ended:
-            ledger.end(hold.id, Ending(Basis.PROVIDER, pico // 1000, usage, was_sent=True, rates=PICO, status=200))
+            ledger.end(hold.id, ending)
         await ledger.stop()
         database.close()
 

@@ -1,8 +1,12 @@
 """The terminal proves that the ledger adds up, says what does not, and shows the arithmetic of an entry."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert, select, update
 
+from penstock.core.call import Basis, Ending
+from penstock.core.usage import Usage
 from penstock.store.schema import bucket, entry
 from tests.cli.installation import ANN, Installation
 
@@ -97,6 +101,23 @@ def test_a_swept_hold_is_explained_by_its_fixed_amount(place: Installation, toke
     assert shown.has_line("flags", "swept")
     assert shown.has_line("fixed amount", "$2.00")
     assert shown.has_line("cost, rounded up to nano-dollars", "$2.00")
+
+
+@pytest.mark.parametrize(
+    ("basis", "learned", "fact", "field"),
+    [
+        (Basis.REPORTED_COST, {"reported_pico": 70_000}, "stated by the provider $0.00000007", "reported"),
+        (Basis.ESTIMATED, {"rates": {"input": 9_000, "at_most": 70}}, "at most, as was held $0.00000007", "at_most"),
+    ],
+    ids=["reported", "at most"],
+)
+def test_what_overrules_the_arithmetic_is_explained(
+    place: Installation, token: str, basis: Basis, learned: dict[str, Any], fact: str, field: str
+) -> None:
+    place.charge(token, Ending(basis, 70, Usage(input=10), was_sent=True, **learned))
+    assert place.ok("ledger", "explain", "2").has_line(fact)
+    assert place.ok("ledger", "explain", "2", "--json").json[field] == 7e-8
+    place.ok("ledger", "verify")
 
 
 def test_an_entry_that_does_not_exist_is_refused(place: Installation, token: str) -> None:

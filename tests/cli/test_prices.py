@@ -135,6 +135,7 @@ def test_a_model_is_shown_rate_by_rate(place: Installation) -> None:
 def test_a_model_that_no_provider_here_has_is_looked_up_in_the_book(place: Installation) -> None:
     everywhere = place.ok("prices", "show", "gpt-4.1-nano", "--json").json
     assert {"azure/gpt-4.1-nano", "openai/gpt-4.1-nano"} <= {row["model"] for row in everywhere}
+    assert "\n\nopenai/gpt-4.1-nano, price from the book\n" in place.ok("prices", "show", "gpt-4.1-nano").out
     (at_openai,) = place.ok("prices", "show", "openai/gpt-4.1-nano", "--json").json
     assert at_openai["source"] == "book"
     assert at_openai["rates"]["input"] == {"usd": 0.1, "per": 1_000_000}
