@@ -161,7 +161,7 @@ class Gateway:
             provider=plan.provider,
             endpoint=plan.route.endpoint,
             drops_usage=plan.changes.ask_usage,
-            has_comment=plan.principal.policy.cost_comment,
+            has_comment=plan.principal.policy.cost_comment and plan.provider.dialect.takes_comments,
             drain_s=self._rules.drain_s,
             headers=tuple(admission_headers(hold, plan.provider.dialect.name)),
         )

@@ -205,8 +205,10 @@ def test_headers_tell_sdks_whether_to_come_back(
 def test_behind_the_first_byte_an_error_is_an_event_of_its_own(dialect: str) -> None:
     error = ERRORS["shutting_down"]
     event = error_event(error, dialect, "req-1")
-    assert event == b"event: error\ndata: " + error_response(error, dialect, "req-1")[2] + b"\n\n"
-    assert event.count(b"\n") == 3
+    # Google's own SDK cannot read the name of an event.
+    name = b"" if dialect == "gemini" else b"event: error\n"
+    assert event == name + b"data: " + error_response(error, dialect, "req-1")[2] + b"\n\n"
+    assert event.count(b"\n") == name.count(b"\n") + 2
 
 
 def test_one_message_for_every_bad_credential() -> None:

@@ -89,13 +89,13 @@ async def test_a_plain_answer_is_relayed_and_metered(tmp_path: Path) -> None:
         assert visit.body == BODY
 
 
-async def test_an_event_stream_is_relayed_with_the_comment_behind_it(tmp_path: Path) -> None:
+async def test_an_event_stream_is_relayed_without_a_comment_that_googles_sdk_cannot_read(tmp_path: Path) -> None:
     async with (
         ScriptedUpstream(says(stream_head() + chunked(EVENTS))) as upstream,
         rig(tmp_path, upstream.port) as rigged,
     ):
         got = await post(rigged, f"{PATH}:streamGenerateContent?alt=sse", x_goog_api_key=rigged.key)
-        assert got.body == b"".join(EVENTS) + b": penstock cost=0.000019 basis=provider\n\n"
+        assert got.body == b"".join(EVENTS)
         await expect_entry(rigged, "provider", USE)
         assert upstream.visits[0].head.startswith(b"POST /v1beta/models/priced:streamGenerateContent?alt=sse HTTP")
         assert upstream.visits[0].body == BODY
@@ -131,6 +131,7 @@ async def test_a_stream_that_is_cut_ends_with_an_error_in_geminis_words(tmp_path
     async with ScriptedUpstream(script) as upstream, rig(tmp_path, upstream.port) as rigged:
         got = await rigged.post(f"{PATH}:streamGenerateContent?alt=sse", BODY)
         assert not got.is_whole
+        assert b"event:" not in got.body
         last = json.loads(got.body.rpartition(b"data: ")[2])
         assert (last["error"]["code"], last["error"]["details"][0]["reason"]) == (502, "upstream_unreachable")
         await expect_entry(rigged, "partial", estimate(*frames))

@@ -52,7 +52,9 @@ def error_response(error: GatewayError, dialect: str, request_id: str) -> tuple[
 
 def error_event(error: GatewayError, dialect: str, request_id: str) -> bytes:
     """The error as a server-sent event, for an answer that has already begun; the stream's terminator never follows."""
-    return b"event: error\ndata: " + _body(error, dialect, request_id) + b"\n\n"
+    # Google's own SDK for Python cannot read the name of an event.
+    name = b"" if dialect == "gemini" else b"event: error\n"
+    return name + b"data: " + _body(error, dialect, request_id) + b"\n\n"
 
 
 def _body(error: GatewayError, dialect: str, request_id: str) -> bytes:

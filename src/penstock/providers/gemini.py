@@ -340,4 +340,6 @@ GEMINI = Dialect(
     value_bytes_max=4 * 1024 * 1024,
     # A field mask (``fields``) would hide what was thought and paid for.
     query_names=frozenset({"alt", "$alt", "pageSize", "pageToken"}),
+    # Google's own SDK for Python takes any line without ``data:`` for JSON.
+    takes_comments=False,
 )
