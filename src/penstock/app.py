@@ -23,7 +23,7 @@ from penstock.core.headers import CORS, Header
 from penstock.core.pins import SHIPPED_PINS
 from penstock.core.prices import OwnPrices, Prices
 from penstock.core.provider import Provider
-from penstock.core.routing import find_provider
+from penstock.core.routing import find_provider, takes_slashes
 from penstock.demo import PRICE as DEMO_PRICE
 from penstock.demo import Demo, demo_provider
 from penstock.demo.model import MODEL as DEMO_MODEL
@@ -211,7 +211,7 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
         bridge = AsgiBridge(web.app)
         await bridge.start()
         stack.push_async_callback(bridge.stop)
-        server = _server(settings, Front(gateway.handle, bridge, web.is_page))
+        server = _server(settings, providers, Front(gateway.handle, bridge, web.is_page))
         server.add_sweep(bridge.sweep)
         await server.start(
             settings.listen.host, settings.listen.port if surroundings.port is None else surroundings.port
@@ -226,12 +226,18 @@ def _access_log(settings: Settings, stores: Stores, surroundings: Surroundings) 
     return AccessLog(surroundings.out, form, surroundings.clock)
 
 
-def _server(settings: Settings, front: Front) -> Server:
+def _server(settings: Settings, providers: Mapping[str, Provider], front: Front) -> Server:
+    rules = GuardRules(
+        settings.trusted_proxies,
+        settings.allow_plain_http,
+        frozenset(settings.hosts),
+        takes_slashes=lambda start: takes_slashes(start, providers),
+    )
     return Server(
         front.handle,
         refuse=refuse,
         limits=ServerLimits(settings.connections_max, settings.request_buffer_max_bytes),
-        rules=GuardRules(settings.trusted_proxies, settings.allow_plain_http, frozenset(settings.hosts)),
+        rules=rules,
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.core.errors import EndpointNotAllowed, MethodNotAllowed, ModelNotFound, UnknownRoute
 from penstock.core.provider import Dialect, Endpoint, Origin, Provider
-from penstock.core.routing import choose_provider, cut_base_path, nearest_names, resolve
+from penstock.core.routing import choose_provider, cut_base_path, nearest_names, resolve, takes_slashes
 from penstock.providers.anthropic import ANTHROPIC
 from penstock.providers.openai import AZURE as AZURE_HOST
 from penstock.providers.openai import COMPATIBLE, OPENAI
@@ -241,3 +241,19 @@ def test_the_nearest_names_are_told() -> None:
     assert nearest_names("gpt-4o-minni", known)[0] == "gpt-4o-mini"
     assert len(nearest_names("gpt-4", known)) == 3
     assert nearest_names("zzz", known) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "takes"),
+    [
+        ("/lab/models/meta", True),
+        ("/openrouter/api/v1/models/", True),
+        ("/v1/models/lab", True),
+        ("/lab/models", False),
+        ("/lab/chat", False),
+        ("/lab", False),
+        ("/elsewhere/models/a", False),
+    ],
+)
+def test_only_a_models_name_at_the_end_of_a_path_has_slashes(start: str, *, takes: bool) -> None:
+    assert takes_slashes(start, PROVIDERS) is takes
