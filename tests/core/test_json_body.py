@@ -284,10 +284,11 @@ def test_no_large_nonsense_takes_long_to_refuse(body: bytes) -> None:
     [
         b'{"model":"m","x":[' + b"1," * 400_001 + b"1]}",
         b'{"model":"m","tools":[' + b"{}," * 10_000_000 + b"{}]}",
+        b'{"model":"m","x":[' + b'"a,",' * 6_000_000 + b'""]}',
         b"{" + b",".join(b'"k%d":1' % number for number in range(2_000_000)) + b',"model":"m"}',
         b'{"model":"m",' + b",".join(b'"k%d":1' % number for number in range(1_001)) + b"}",
     ],
-    ids=["numbers", "tools", "keys", "keys at the top"],
+    ids=["numbers", "tools", "texts", "keys", "keys at the top"],
 )
 def test_a_body_of_very_many_values_is_refused_before_they_are_read(body: bytes) -> None:
     started_s = time.process_time()

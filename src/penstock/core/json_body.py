@@ -44,8 +44,8 @@ class BodyReader(Generic[T]):
 
     def read(self, body: bytes) -> T:
         """Raises InvalidJson (malformed, too deep, too many values, repeated key) or InvalidRequest (a wrong type)."""
-        _check_depth(body)
         _check_members(body)
+        _check_depth(body)
         try:
             _check_text(body)
             value = self._decoder.decode(body)
@@ -163,7 +163,9 @@ def _check_members(body: bytes) -> None:
     if body.count(b",") <= MEMBERS_MAX:
         return
     plain = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_QUOTE_OR_COMMA)
-    if _STRING.sub(b"", plain.replace(b'""', b"")).count(b",") > MEMBERS_MAX:
+    # A text is a value or the key of one, so that no more than two belong to each value.
+    has_many_texts = plain.count(b'"') > 4 * MEMBERS_MAX
+    if has_many_texts or _STRING.sub(b"", plain.replace(b'""', b"")).count(b",") > MEMBERS_MAX:
         raise InvalidJson(f"The body has more than {MEMBERS_MAX} values.")
 
 
