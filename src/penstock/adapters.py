@@ -1,13 +1,14 @@
 """What the store offers, in the shapes that authenticators and pages ask for: asynchronous, and in their own words."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.errors import StoreUnavailable
-from penstock.core.identity import KeyRecord
+from penstock.core.identity import KeyRecord, Role
 from penstock.core.limits import Policy, Standing, Subject, match_policy
 from penstock.store.accounts import Accounts
 from penstock.store.usage import UsageQueries, by_day, by_model, standings
@@ -17,11 +18,17 @@ POLICIES_MS = 1000
 
 
 class AccountsReader:
-    """Accounts read in threads. Policies are read again once a second: that is how late a change may be seen."""
+    """Accounts read in threads. Policies are read again once a second: that is how late a change may be seen.
 
-    def __init__(self, accounts: Accounts, settings_policies: Sequence[Policy], clock: Callable[[], int]) -> None:
+    ``policies`` are those of the settings, ``admins`` the e-mails whose keys are an admin's by the settings' word.
+    """
+
+    def __init__(
+        self, accounts: Accounts, policies: Sequence[Policy], admins: Collection[str], clock: Callable[[], int]
+    ) -> None:
         self._accounts = accounts
-        self._from_settings = tuple(settings_policies)
+        self._from_settings = tuple(policies)
+        self._admins = frozenset(admins)
         self._clock = clock
         self._policies: tuple[Policy, ...] = ()
         self._read_at_ms = -POLICIES_MS
@@ -41,7 +48,9 @@ class AccountsReader:
     def _find_key(self, kid: str) -> KeyRecord | None:
         with _readable():
             self._refresh()
-            return self._accounts.find_key(kid)
+            record = self._accounts.find_key(kid)
+        is_admin = record is not None and record.email in self._admins
+        return replace(record, role=Role.ADMIN) if record is not None and is_admin else record
 
     def _find_subject(self, email: str) -> Subject | None:
         with _readable():

@@ -171,7 +171,7 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
         providers = {provider.name: build_provider(provider) for provider in settings.providers}
         if settings.is_demo_on:
             providers["demo"] = await _start_demo(stack, clock)
-        accounts = AccountsReader(stores.accounts, settings.policies, clock)
+        accounts = AccountsReader(stores.accounts, settings.policies, settings.admins, clock)
         authenticator = Chain(
             KeyAuthenticator(
                 [derive(stores.master, PEPPER)],

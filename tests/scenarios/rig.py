@@ -117,6 +117,7 @@ def add_key(rigged: Rig, **fields: object) -> str:
 _TOML = """
 listen = "127.0.0.1:0"
 data_dir = "{folder}"
+admins = ["root@example.com"]
 
 [[policies]]
 name = "tested"

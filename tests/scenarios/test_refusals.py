@@ -101,6 +101,14 @@ async def test_a_policy_decides_about_models_and_endpoints(tmp_path: Path) -> No
         assert not upstream.visits
 
 
+async def test_an_admin_by_the_settings_sees_others_and_a_member_does_not(tmp_path: Path) -> None:
+    async with ScriptedUpstream(answers) as upstream, rig(tmp_path, upstream.port) as rigged:
+        assert (await get(rigged, "/usage?email=root@example.com")).status == 403
+        rigged.key, _ = rigged.stores.accounts.create_key(NewKey(email="root@example.com"))
+        seen = await get(rigged, f"/usage?email={PERSON}")
+        assert (seen.status, seen.json["email"]) == (200, PERSON)
+
+
 async def test_a_huge_body_is_refused_by_its_announcement(tmp_path: Path) -> None:
     async with ScriptedUpstream(answers) as upstream, rig(tmp_path, upstream.port) as rigged:
         async with RawClient(rigged.port) as client:
