@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Message
 
-from penstock.core.call import Header, Inbound
+from penstock.core.call import INBOUND_EXTENSION, Header, Inbound
 from penstock.core.errors import Unauthenticated
 from penstock.core.identity import Principal, Role
 from penstock.core.limits import Limit, Policy, Standing, Subject, parse_limit
@@ -22,7 +22,7 @@ from penstock.providers.openai import OPENAI
 from penstock.web.health import Health
 from penstock.web.metrics_page import MetricsPage
 from penstock.web.models_api import ModelsApi
-from penstock.web.routes import INBOUND_EXTENSION, Parts, Web
+from penstock.web.routes import Parts, Web
 from penstock.web.usage_api import DaySpent, ModelSpent, UsageApi
 from tests.exchange import request
 
