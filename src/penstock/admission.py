@@ -144,7 +144,7 @@ class Admission:
             if priced is None:
                 raise ModelUnpriced(f"No price is known for {plan.provider.name}/{name}.", param="model")
             overhead = self._observations.overhead(plan.provider.name, name, asked.traits) + asked.media_tokens
-            ask = BoundAsk(plan.route.endpoint, asked, len(plan.body), overhead)
+            ask = BoundAsk(plan.route.endpoint, asked, len(plan.body), overhead, plan.provider.dialect.window_max)
             prices.append(priced)
             bounds.append(worst_case(ask, priced, plan.principal.policy))
         is_renamed = plan.model != asked.model or (plan.route.model is not None and plan.route.is_by_body)

@@ -77,6 +77,13 @@ def test_hidden_input_is_the_whole_context_window_and_fees_for_the_most_tool_use
     assert worst_case(ask(), searching, POLICY).fixed_pico == 2048
 
 
+def test_where_a_models_window_is_unknown_that_of_its_dialects_largest_counts() -> None:
+    hidden = replace(ask(Asked("tiny", has_hidden_input=True)), window_max=7_000)
+    assert worst_case(hidden, limited(), POLICY).input_tokens == 7_000
+    assert worst_case(hidden, limited(context=9_000), POLICY).input_tokens == 9_000
+    assert worst_case(replace(ask(), window_max=1_000), limited(), POLICY).input_tokens == 1_000
+
+
 def test_hidden_input_is_refused_where_the_context_window_is_unknown_or_the_policy_says_so() -> None:
     hidden = ask(Asked("tiny", has_hidden_input=True))
     with pytest.raises(Unbounded, match="context window of tiny is not known"):

@@ -166,6 +166,19 @@ async def test_a_call_without_a_cap_gets_one_in_its_own_spelling(tmp_path: Path)
         assert b'"temperature":0.10' in upstream.visits[0].body
 
 
+async def test_a_search_at_google_is_bounded_by_the_largest_window_and_charged(tmp_path: Path) -> None:
+    grounding = {"webSearchQueries": ["2 + 2", "two plus two"]}
+    found = {**WHOLE, "candidates": [{"finishReason": "STOP", "groundingMetadata": grounding}]}
+    body = b'{"contents":[],"tools":[{"googleSearch":{}}],"generationConfig":{"maxOutputTokens":500}}'
+    async with (
+        ScriptedUpstream(says(answer(json.dumps({**found, "modelVersion": "gemini-2.5-pro"}).encode()))) as upstream,
+        rig(tmp_path, upstream.port) as rigged,
+    ):
+        # The price book states no window of this model, and a fee of 0.035 USD for an answer with any search.
+        assert (await rigged.post("/gemini/v1beta/models/gemini-2.5-pro:generateContent", body)).status == 200
+        await expect_entry(rigged, "provider", 9 * 1_250 + 5 * 10_000 + 35_000_000)
+
+
 @pytest.mark.parametrize("query", ["?key={key}", "?alt=json&key={key}&pageSize=3", "?%6bey={key}"])
 async def test_a_key_in_the_url_counts_and_goes_nowhere(tmp_path: Path, query: str) -> None:
     async with (

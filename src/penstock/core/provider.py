@@ -120,6 +120,7 @@ class Dialect:
     ``versions`` are the segments that clients may put before an endpoint's path; the first one is sent where they put
     none. ``revised_counts`` are those that a later statement may lower. A value of an answer above ``value_bytes_max``
     is content that nothing is looked for in. ``query_names`` are the parameters that pass; None: all.
+    ``window_max`` are the tokens that every model takes at most, where a model's own window is not known.
     ``takes_comments``: clients can read a stream that holds anything but lines of data.
     """
 
@@ -139,6 +140,7 @@ class Dialect:
     revised_counts: frozenset[str] = frozenset()
     value_bytes_max: int = 64 * 1024
     query_names: frozenset[str] | None = None
+    window_max: int | None = None
     takes_comments: bool = True
 
 

@@ -44,13 +44,14 @@ class BoundAsk:
     """What of a call bears on its worst case.
 
     ``body_bytes`` bound the tokens that we can see; ``overhead_tokens`` are what a provider may add to them (hidden
-    prompts, rendered tools, inline media).
+    prompts, rendered tools, inline media). ``window_max`` is what every model of the dialect takes at most, if known.
     """
 
     endpoint: Endpoint
     asked: Asked
     body_bytes: int
     overhead_tokens: int
+    window_max: int | None = None
 
 
 def worst_case(ask: BoundAsk, priced: Priced, policy: Policy) -> WorstCase:
@@ -110,7 +111,7 @@ def _thinks(model: str) -> bool:
 
 def _input_bound(ask: BoundAsk, priced: Priced, policy: Policy) -> int:
     """The most input tokens: no tokenizer makes more of them than there are bytes, no model takes more than fit."""
-    context = priced.context
+    context = ask.window_max if priced.context is None else priced.context
     if not ask.asked.has_hidden_input:
         visible = ask.body_bytes + ask.overhead_tokens
         return visible if context is None else min(visible, context)

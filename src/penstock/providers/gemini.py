@@ -21,7 +21,8 @@ from penstock.core.usage import COUNT_MAX, Usage, count
 # 258 for each tile of a large image: 24 tiles in the worst shape (3,072 x 385 pixels after scaling) and an overview.
 # Gemini 3 takes at most 2,240 for an image of any size (https://ai.google.dev/gemini-api/docs/tokens).
 IMAGE_TOKENS_MAX = 25 * 258
-# Sound, film and pages count by their length, of which their bytes say nothing; but all must fit into a window.
+# The largest window of a model that is still served (https://ai.google.dev/gemini-api/docs/models). Sound, film and
+# pages count by their length, of which their bytes say nothing; but all must fit into it.
 WINDOW_TOKENS_MAX = 1_048_576
 # Each query that the model makes up is billed; more than this for one answer has not been seen.
 SEARCHES_MAX = 20
@@ -340,6 +341,7 @@ GEMINI = Dialect(
     value_bytes_max=4 * 1024 * 1024,
     # A field mask (``fields``) would hide what was thought and paid for.
     query_names=frozenset({"alt", "$alt", "pageSize", "pageToken"}),
+    window_max=WINDOW_TOKENS_MAX,
     # Google's own SDK for Python takes any line without ``data:`` for JSON.
     takes_comments=False,
 )
