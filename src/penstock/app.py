@@ -201,7 +201,7 @@ async def running(settings: Settings, stores: Stores, surroundings: Surroundings
         web = Web(
             WebParts(
                 authenticator=authenticator,
-                health=Health(_checks(stores, providers), is_draining.is_set),
+                health=Health(_checks(stores, ledger, providers), is_draining.is_set),
                 usage=UsageApi(UsageReader(queries), accounts.find_subject),
                 models=ModelsApi(providers, lambda: prices),
                 metrics=MetricsPage(metrics.exposition, METRICS_TYPE, settings.metrics_token),
@@ -250,14 +250,17 @@ async def _start_demo(stack: AsyncExitStack, clock: Clock) -> Provider:
     return demo_provider(COMPATIBLE, server.port, key)
 
 
-def _checks(stores: Stores, providers: Mapping[str, Provider]) -> dict[str, Check]:
+def _checks(stores: Stores, ledger: SqlLedger, providers: Mapping[str, Provider]) -> dict[str, Check]:
     async def database() -> bool:
         return await asyncio.to_thread(_is_up_to_date, stores.database)
+
+    async def can_reserve() -> bool:
+        return ledger.is_ready
 
     async def has_providers() -> bool:
         return bool(providers)
 
-    return {"database": database, "providers": has_providers}
+    return {"database": database, "ledger": can_reserve, "providers": has_providers}
 
 
 def _is_up_to_date(database: Database) -> bool:

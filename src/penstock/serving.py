@@ -7,6 +7,7 @@ file that only its owner can read where there is no terminal.
 import asyncio
 import signal
 import sys
+from dataclasses import replace
 
 import uvloop
 from structlog.typing import FilteringBoundLogger
@@ -39,6 +40,10 @@ async def _serve(settings: Settings) -> None:
     stores = open_stores(settings)
     try:
         async with running(settings, stores, Surroundings(out)) as gateway:
+            if not settings.listen.port:  # The system has chosen one: say which.
+                settings = replace(
+                    settings, public_url=f"{settings.public_url.removesuffix(':0')}:{gateway.server.port}"
+                )
             # Only now: a start that fails, as its port is taken, must not use up the one key that is ever shown.
             first_key = stores.accounts.start_first_time(has_policies=bool(settings.policies))
             if first_key is not None:
