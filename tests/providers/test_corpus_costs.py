@@ -55,13 +55,17 @@ REFUSED = {
 }
 
 
+def recorded_answers() -> list[Record]:
+    with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
+    return [r for r in records if r["endpoint"] in FLAVORS and r["status"] < 300 and r["provider"] not in OTHER_FORMATS]
+
+
 @pytest.fixture(scope="module")
 def answers() -> list[Record]:
     if not CORPUS.exists():
         pytest.skip("the recorded answers of ../shared/corpus are not here")
-    with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
-    return [r for r in records if r["endpoint"] in FLAVORS and r["status"] < 300 and r["provider"] not in OTHER_FORMATS]
+    return recorded_answers()
 
 
 @pytest.fixture(scope="module")
