@@ -39,13 +39,18 @@ NOT_FOR_THE_ORACLE = dict.fromkeys(
 )
 
 
-@pytest.fixture(scope="module")
-def records() -> list[Record]:
+def load_records() -> list[Record]:
+    """The recorded exchanges; skips where they are not here."""
     if not CORPUS.exists():
         pytest.skip("the recorded answers of ../shared/corpus are not here")
     with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
         read = [json.loads(line) for line in lines]
     return [r for r in read if r["provider"] in ("gemini", "vertex") and r["endpoint"] in RECORDED]
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return load_records()
 
 
 @pytest.fixture(scope="module")
