@@ -40,6 +40,17 @@ ANSWERS: dict[str, object] = {
 }
 
 
+VERTEX = """
+[providers.vertex]
+dialect = "gemini"
+base_url = "http://127.0.0.1:{port}"
+api_key = "UPSTREAM-SECRET-KEY"
+prices = {{ priced = {{ input = 1, output = 2 }} }}
+[providers.vertex.models.priced]
+output_max = 10000
+"""
+
+
 async def gemini(visit: Visit) -> None:
     """Answer as the path asks; a stream where it says so."""
     target = visit.head.split(b" ")[1].decode()
@@ -102,6 +113,19 @@ async def test_embeddings_token_counting_and_listings(tmp_path: Path) -> None:
         (first, *others) = await entries(rigged)
         assert first[1:] == ("provider", 4 * IN)
         assert others == [("countTokens", "provider", 0), ("models", "provider", 0), ("models", "provider", 0)]
+
+
+async def test_vertex_ai_in_express_mode_is_a_provider_of_its_own(tmp_path: Path) -> None:
+    async with ScriptedUpstream(gemini) as upstream:
+        section = VERTEX.format(port=upstream.port)
+        async with rig(tmp_path, upstream.port, lab=section) as rigged:
+            options = types.HttpOptions(base_url=f"http://127.0.0.1:{rigged.port}/vertex")
+            async with genai.Client(vertexai=True, api_key=rigged.key, http_options=options).aio as client:
+                plain = await client.models.generate_content(model="priced", contents=QUESTION)
+            assert plain.text == "Four"
+            path = b"POST /v1beta1/publishers/google/models/priced:generateContent "
+            assert upstream.visits[0].head.startswith(path)
+            assert await entries(rigged) == [("generateContent", "provider", USE)]
 
 
 @pytest.mark.parametrize(
