@@ -228,3 +228,13 @@ def test_searches_are_counted_among_the_answers_items() -> None:
     ):
         assert metered.reading is not None
         assert metered.reading.usage.searches == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "searches"), [("web_search", SEARCHES_MAX), ("file_search", SEARCHES_MAX), ("mcp", 0)]
+)
+def test_the_searches_of_an_answer_too_long_to_read_are_taken_at_their_most(kind: str, searches: int) -> None:
+    long = [{"type": "message", "content": "x" * 100_000}]
+    metered = body(answer(output=long, tools=[{"type": kind}]))
+    assert metered.reading is not None
+    assert metered.reading.usage == Usage(input=30, cache_read=60, cache_write=10, output=30, searches=searches)

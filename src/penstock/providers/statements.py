@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from penstock.core.provider import JsonObject, Reading, service_tier
 from penstock.core.usage import Usage, count
+from penstock.providers.request_fields import SEARCHES_MAX
 
 _RESPONSES_NAMES = {
     "input_tokens": "prompt_tokens",
@@ -17,6 +18,7 @@ _RESPONSES_NAMES = {
     "output_tokens_details": "completion_tokens_details",
 }
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
+_SEARCH_TOOLS = ("web_search", "file_search")
 _SEARCH_ITEMS = ("web_search_call", "file_search_call")
 # Under this name the searches among an answer's items stand beside its counts.
 _SEARCHES = "penstock_searches"
@@ -114,15 +116,26 @@ def _is_all_input(usage: JsonObject) -> bool:
 
 
 def _searches(answer: JsonObject) -> int:
-    """How often the provider searched for a Responses answer; opening a page that was found costs nothing."""
-    items = answer.get("output")
-    return sum(map(_is_search, items)) if isinstance(items, list) else 0
+    """How often the provider searched for a Responses answer; opening a page that was found costs nothing.
+
+    The items of a very long answer are not decoded: if it could search, it is taken to have done so at its most.
+    """
+    items, tools = answer.get("output"), answer.get("tools")
+    if isinstance(items, list):
+        return sum(map(_is_search, items))
+    is_unread = answer.get("object") == "response" and "output" not in answer
+    could_search = isinstance(tools, list) and any(map(_is_search_tool, tools))
+    return SEARCHES_MAX if is_unread and could_search else 0
 
 
 def _is_search(item: object) -> bool:
     if not isinstance(item, Mapping) or item.get("type") not in _SEARCH_ITEMS:
         return False
     return _object(item, "action").get("type", "search") == "search"
+
+
+def _is_search_tool(tool: object) -> bool:
+    return isinstance(tool, Mapping) and str(tool.get("type")).startswith(_SEARCH_TOOLS)
 
 
 def find_model(value: JsonObject) -> str | None:
