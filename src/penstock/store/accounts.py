@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
 
 from penstock.core.identity import KeyRecord, KeyType, Role, key_digest, key_kid, mint_key
 from penstock.core.limits import ADMIN_POLICY, Limit, Policy, parse_limit
@@ -45,6 +45,9 @@ class NewKey:
     expires_at_ms: int | None = None
 
 
+FIRST_KEY = NewKey(name="first admin", policy=ADMIN_POLICY.name, role=Role.ADMIN)
+
+
 class Accounts:
     """The accounts of a database; ``clock`` is the wall clock, ``pepper`` the secret under which keys are kept."""
 
@@ -55,26 +58,8 @@ class Accounts:
 
     def create_key(self, new: NewKey) -> tuple[str, KeyRecord]:
         """A new key, shown here and never again, and its record. The person is made if there is none yet."""
-        token = mint_key(KeyType.ADMIN if new.role is Role.ADMIN else KeyType.API)
-        kid = key_kid(token)
         with self._database.writing() as connection:
-            owner = None if new.email is None else _find_or_make_person(connection, new.email, self._clock())
-            row = {
-                "kid": kid,
-                "digest": key_digest(self._pepper, token),
-                "name": new.name or (new.email or kid),
-                "role": new.role.value,
-                "person_id": None if owner is None else owner.id,
-                "policy": new.policy,
-                "limits": _encode([str(limit) for limit in new.limits]),
-                "models": _encode(new.models),
-                "is_enabled": True,
-                "expires_at_ms": new.expires_at_ms,
-                "created_ms": self._clock(),
-            }
-            connection.execute(insert(api_key).values(row))
-            record = _key_record(connection.execute(_KEYS.where(api_key.c.kid == kid)).one())
-        return token, record
+            return self._create_key(connection, new)
 
     def find_key(self, kid: str) -> KeyRecord | None:
         """A key by its public part, whether or not it may still be used."""
@@ -100,7 +85,7 @@ class Accounts:
     def has_keys(self) -> bool:
         """Whether anybody was ever given a key."""
         with self._database.reading() as connection:
-            return connection.execute(select(func.count()).select_from(api_key)).scalar_one() > 0
+            return _count(connection, api_key) > 0
 
     def find_person(self, email: str) -> PersonRecord | None:
         with self._database.reading() as connection:
@@ -134,20 +119,38 @@ class Accounts:
 
     def save_policy(self, new: Policy) -> None:
         """Keep a policy under its name, in place of one that has it."""
-        content = _policy_content(new)
         with self._database.writing() as connection:
-            changed = connection.execute(update(policy).where(policy.c.name == new.name).values(content=content))
-            if not changed.rowcount:
-                connection.execute(insert(policy).values(name=new.name, content=content))
+            _save_policy(connection, new)
 
     def start_first_time(self, *, has_policies: bool) -> str | None:
         """The first admin's key, and a first policy where there is none at all; None if there was a start before."""
-        if not has_policies and not self.policies():
-            self.save_policy(FIRST_POLICY)
-        if self.has_keys():
-            return None
-        token, _ = self.create_key(NewKey(name="first admin", policy=ADMIN_POLICY.name, role=Role.ADMIN))
+        with self._database.writing() as connection:
+            if not has_policies and not _count(connection, policy):
+                _save_policy(connection, FIRST_POLICY)
+            if _count(connection, api_key):
+                return None
+            token, _ = self._create_key(connection, FIRST_KEY)
         return token
+
+    def _create_key(self, connection: Connection, new: NewKey) -> tuple[str, KeyRecord]:
+        token = mint_key(KeyType.ADMIN if new.role is Role.ADMIN else KeyType.API)
+        kid = key_kid(token)
+        owner = None if new.email is None else _find_or_make_person(connection, new.email, self._clock())
+        row = {
+            "kid": kid,
+            "digest": key_digest(self._pepper, token),
+            "name": new.name or (new.email or kid),
+            "role": new.role.value,
+            "person_id": None if owner is None else owner.id,
+            "policy": new.policy,
+            "limits": _encode([str(limit) for limit in new.limits]),
+            "models": _encode(new.models),
+            "is_enabled": True,
+            "expires_at_ms": new.expires_at_ms,
+            "created_ms": self._clock(),
+        }
+        connection.execute(insert(api_key).values(row))
+        return token, _key_record(connection.execute(_KEYS.where(api_key.c.kid == kid)).one())
 
 
 _KEYS = select(
@@ -156,6 +159,17 @@ _KEYS = select(
 _PEOPLE: Select[tuple[int, str, str, str | None, bool]] = select(
     person.c.id, person.c.email, person.c.role, person.c.policy, person.c.is_enabled
 )
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def _save_policy(connection: Connection, new: Policy) -> None:
+    content = _policy_content(new)
+    changed = connection.execute(update(policy).where(policy.c.name == new.name).values(content=content))
+    if not changed.rowcount:
+        connection.execute(insert(policy).values(name=new.name, content=content))
 
 
 def _find_or_make_person(connection: Connection, email: str, now_ms: int) -> PersonRecord:
