@@ -1,7 +1,7 @@
 """What an answer cost as the host itself states it: exact, and believed of those that document it as what they bill.
 
-OpenRouter: https://openrouter.ai/docs/use-cases/usage-accounting. xAI: ``cost_in_usd_ticks`` of
-https://docs.x.ai/docs/api-reference.
+OpenRouter: https://openrouter.ai/docs/use-cases/usage-accounting. xAI:
+https://docs.x.ai/developers/cost-tracking.
 """
 
 from collections.abc import Mapping
