@@ -29,7 +29,7 @@ from penstock.demo import Demo, demo_provider
 from penstock.demo.model import MODEL as DEMO_MODEL
 from penstock.front import Front
 from penstock.gateway import Gateway, Parts
-from penstock.installation import PEPPER, PSEUDONYM, derive, open_master_key
+from penstock.installation import PEPPER, PSEUDONYM, InstallationError, derive, open_master_key
 from penstock.observe.access_log import AccessFormat, AccessLog, Output
 from penstock.observe.lines import Redactor
 from penstock.observe.metrics import CONTENT_TYPE as METRICS_TYPE
@@ -38,7 +38,7 @@ from penstock.providers import BUILT_IN, DIALECTS
 from penstock.providers.gemini import GEMINI
 from penstock.providers.openai import COMPATIBLE
 from penstock.settings import ProviderSettings, Settings
-from penstock.store.accounts import Accounts
+from penstock.store.accounts import Accounts, has_keys
 from penstock.store.engine import Database, open_database
 from penstock.store.ledger import SqlLedger
 from penstock.store.migrations import find_version
@@ -78,8 +78,12 @@ class Stores:
 
 def open_stores(settings: Settings, clock: Clock = now_ms) -> Stores:
     """Open the database, or make it. Raises StoreError and InstallationError."""
-    master = open_master_key(settings.data_dir)
     database = open_database(settings.database_url)
+    try:
+        master = open_master_key(settings.data_dir, may_create=not has_keys(database))
+    except InstallationError:
+        database.close()
+        raise
     accounts = Accounts(database, clock, derive(master, PEPPER))
     return Stores(database, accounts, PriceBooks(database), master)
 

@@ -20,11 +20,16 @@ class InstallationError(Exception):
     """The master key cannot be read, or is not one."""
 
 
-def open_master_key(folder: Path) -> bytes:
-    """The master key of a data folder, made if there is none. Raises InstallationError."""
+def open_master_key(folder: Path, *, may_create: bool) -> bytes:
+    """The master key of a data folder, made if there is none and nothing depends on it. Raises InstallationError."""
     path = folder / MASTER_FILE
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not path.exists() and not may_create:
+            raise InstallationError(
+                f"{path} is missing, and every key in the database depends on it: restore it from your backup. If it "
+                f"is lost, make a new one (head -c {MASTER_BYTES} /dev/urandom > {path}) and hand out new keys"
+            )
         master = path.read_bytes() if path.exists() else _create(path)
     except OSError as exc:
         raise InstallationError(f"cannot read or write {path}: {exc.strerror}") from exc
