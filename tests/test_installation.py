@@ -10,7 +10,8 @@ from penstock.installation import (
     PSEUDONYM,
     InstallationError,
     derive,
-    open_master_key,
+    make_master_key,
+    read_master_key,
     write_private,
 )
 
@@ -19,25 +20,20 @@ EXPECTED_PEPPER = "a9d94838849ebc53f46a308a5e3ca557f18a8100ceec031899b130efe2923
 
 def test_a_master_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    master = open_master_key(folder, may_create=True)
+    assert read_master_key(folder) is None
+    master = make_master_key(folder)
     assert len(master) == MASTER_BYTES
-    assert open_master_key(folder, may_create=False) == master
+    assert read_master_key(folder) == make_master_key(folder) == master
     assert stat.S_IMODE((folder / MASTER_FILE).stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [path.name for path in folder.iterdir()] == [MASTER_FILE]
-
-
-def test_a_lost_master_key_is_not_replaced_in_silence(tmp_path: Path) -> None:
-    with pytest.raises(InstallationError, match="restore it from your backup"):
-        open_master_key(tmp_path, may_create=False)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
 def test_a_file_that_is_no_master_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MASTER_FILE).write_bytes(content)
     with pytest.raises(InstallationError, match="not a master key"):
-        open_master_key(tmp_path, may_create=True)
+        read_master_key(tmp_path)
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:

@@ -29,7 +29,7 @@ from penstock.demo import Demo, demo_provider
 from penstock.demo.model import MODEL as DEMO_MODEL
 from penstock.front import Front
 from penstock.gateway import Gateway, Parts
-from penstock.installation import PEPPER, PSEUDONYM, InstallationError, derive, open_master_key
+from penstock.installation import PEPPER, PSEUDONYM, derive, lost_master_key, make_master_key, read_master_key
 from penstock.observe.access_log import AccessFormat, AccessLog, Output
 from penstock.observe.lines import Redactor
 from penstock.observe.metrics import CONTENT_TYPE as METRICS_TYPE
@@ -78,12 +78,13 @@ class Stores:
 
 def open_stores(settings: Settings, clock: Clock = now_ms) -> Stores:
     """Open the database, or make it. Raises StoreError and InstallationError."""
+    master = read_master_key(settings.data_dir)
     database = open_database(settings.database_url)
-    try:
-        master = open_master_key(settings.data_dir, may_create=not has_keys(database))
-    except InstallationError:
-        database.close()
-        raise
+    if master is None:
+        if has_keys(database):
+            database.close()
+            raise lost_master_key(settings.data_dir)
+        master = make_master_key(settings.data_dir)
     accounts = Accounts(database, clock, derive(master, PEPPER))
     return Stores(database, accounts, PriceBooks(database), master)
 

@@ -20,22 +20,36 @@ class InstallationError(Exception):
     """The master key cannot be read, or is not one."""
 
 
-def open_master_key(folder: Path, *, may_create: bool) -> bytes:
-    """The master key of a data folder, made if there is none and nothing depends on it. Raises InstallationError."""
+def read_master_key(folder: Path) -> bytes | None:
+    """The master key of a data folder; None if there is no such file. Raises InstallationError if it is none."""
+    path = folder / MASTER_FILE
+    try:
+        master = path.read_bytes() if path.exists() else None
+    except OSError as exc:
+        raise InstallationError(f"cannot read {path}: {exc.strerror}") from exc
+    if master is not None and len(master) != MASTER_BYTES:
+        raise InstallationError(f"{path} is not a master key; restore it from your backup")
+    return master
+
+
+def make_master_key(folder: Path) -> bytes:
+    """A new master key, kept in the folder; of two that are made at once, the first. Raises InstallationError."""
     path = folder / MASTER_FILE
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-        if not path.exists() and not may_create:
-            raise InstallationError(
-                f"{path} is missing, and every key in the database depends on it: restore it from your backup. If it "
-                f"is lost, make a new one (head -c {MASTER_BYTES} /dev/urandom > {path}) and hand out new keys"
-            )
-        master = path.read_bytes() if path.exists() else _create(path)
+        write_private(path, secrets.token_bytes(MASTER_BYTES))
+        return path.read_bytes()
     except OSError as exc:
-        raise InstallationError(f"cannot read or write {path}: {exc.strerror}") from exc
-    if len(master) != MASTER_BYTES:
-        raise InstallationError(f"{path} is not a master key; restore it from your backup")
-    return master
+        raise InstallationError(f"cannot write {path}: {exc.strerror}") from exc
+
+
+def lost_master_key(folder: Path) -> InstallationError:
+    """What to tell an admin whose database has keys that depend on a master key that is gone."""
+    path = folder / MASTER_FILE
+    return InstallationError(
+        f"{path} is missing, and every key in the database depends on it: restore it from your backup. If it is lost, "
+        f"make a new one (head -c {MASTER_BYTES} /dev/urandom > {path}) and hand out new keys"
+    )
 
 
 def derive(master: bytes, purpose: str) -> bytes:
@@ -61,8 +75,3 @@ def write_private(path: Path, content: bytes) -> None:
         pass
     finally:
         draft.unlink()
-
-
-def _create(path: Path) -> bytes:
-    write_private(path, secrets.token_bytes(MASTER_BYTES))
-    return path.read_bytes()

@@ -53,6 +53,13 @@ def test_a_damaged_master_key_is_one_line(place: Installation, command: tuple[st
     assert place.refuse(*command) == "data/master.key is not a master key; restore it from your backup"
 
 
+def test_a_lost_master_key_is_not_replaced_in_silence(place: Installation) -> None:
+    place.run("keys", "create", "--email", "ann@example.com")
+    (place.folder / "data" / "master.key").unlink()
+    assert "every key in the database depends on it" in place.refuse("keys", "list")
+    assert not (place.folder / "data" / "master.key").exists()
+
+
 def test_a_database_that_another_program_holds_is_one_line(place: Installation) -> None:
     place.make_key("--admin")
     database = place.open()
