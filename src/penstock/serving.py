@@ -5,6 +5,7 @@ file that only its owner can read where there is no terminal.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from dataclasses import replace
@@ -48,6 +49,8 @@ async def _serve(settings: Settings) -> None:
             first_key = stores.accounts.start_first_time(has_policies=bool(settings.policies))
             if first_key is not None:
                 _show_first_key(settings, first_key)
+            gc.collect()
+            gc.freeze()  # What a start leaves stays for good: no collection looks at it again.
             took_ms = now_ms() - started_ms
             log.info("started", url=settings.public_url, port=gateway.server.port, version=__version__, took_ms=took_ms)
             await _until_told_to_stop(gateway, settings.drain_grace_s, log)

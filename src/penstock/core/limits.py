@@ -193,7 +193,10 @@ class Standing:
     @property
     def left(self) -> int:
         """May be below 0: a provider billed more than the worst case, or an admin lowered the limit."""
-        return self.limit.amount - self.settled - self.held
+        left = self.limit.amount
+        for settled, held in self.periods.values():  # Asked for many times a call: half the time of two sums.
+            left -= settled + held
+        return left
 
     def fits_at_ms(self, need: int, now_ms: int) -> int | None:
         """The first instant at which this need would fit if nothing else is spent; None if time alone cannot help."""

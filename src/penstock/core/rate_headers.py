@@ -49,9 +49,10 @@ def duration(milliseconds: int) -> str:
 
 
 def _find(hold: Hold, unit: LimitUnit) -> _Rate | None:
-    standing = min((s for s in hold.standings if s.limit.unit is unit), key=lambda s: s.left, default=None)
-    if standing is None:
+    standings = [standing for standing in hold.standings if standing.limit.unit is unit]
+    if not standings:
         return None
+    standing = standings[0] if len(standings) == 1 else min(standings, key=lambda each: each.left)
     left = max(0, standing.left - hold.amounts.of(unit))
     return _Rate(unit, standing, left, standing.resets_at_ms(hold.admitted_at_ms))
 

@@ -5,6 +5,7 @@ labels. Names end in their unit; dollars are floats here, and only here: the led
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -16,11 +17,23 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The counters of one model's calls at one endpoint, looked up by their labels once."""
+
+    cost: Counter
+    tokens_in: Counter
+    tokens_out: Counter
+    latency: Histogram
+    first_byte: Histogram
+
+
 class Metrics:
     """The registry of one process. ``in_flight`` tells how many calls are under way."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
+        self._rows: dict[tuple[str, str, str], _Row] = {}
         who = ("provider", "model", "endpoint")
         self._calls = self._counter("penstock_calls", "Calls that were admitted", (*who, "status", "basis"))
         self._cost = self._counter("penstock_cost_usd", "Settled cost in US dollars", who)
@@ -36,13 +49,26 @@ class Metrics:
     def settled(self, call: Call) -> None:
         """Count an admitted call once it has ended."""
         ending, who = call.ending, (call.provider, call.model, call.endpoint)
-        self._calls.labels(*who, str(ending.status), ending.basis.value).inc()
-        self._cost.labels(*who).inc(ending.cost / NANO_PER_USD)
-        self._tokens.labels(*who, "in").inc(ending.usage.tokens_in)
-        self._tokens.labels(*who, "out").inc(ending.usage.tokens_out)
-        self._latency.labels(call.provider, call.endpoint).observe(ending.latency_ms / 1000)
+        row = self._rows.get(who)
+        if row is None:
+            row = self._rows[who] = self._make_row(who)
+        row.cost.inc(ending.cost / NANO_PER_USD)
+        row.tokens_in.inc(ending.usage.tokens_in)
+        row.tokens_out.inc(ending.usage.tokens_out)
+        row.latency.observe(ending.latency_ms / 1000)
         if ending.first_byte_ms is not None:
-            self._first_byte.labels(call.provider, call.endpoint).observe(ending.first_byte_ms / 1000)
+            row.first_byte.observe(ending.first_byte_ms / 1000)
+        self._calls.labels(*who, str(ending.status), ending.basis.value).inc()
+
+    def _make_row(self, who: tuple[str, str, str]) -> "_Row":
+        provider, _, endpoint = who
+        return _Row(
+            cost=self._cost.labels(*who),
+            tokens_in=self._tokens.labels(*who, "in"),
+            tokens_out=self._tokens.labels(*who, "out"),
+            latency=self._latency.labels(provider, endpoint),
+            first_byte=self._first_byte.labels(provider, endpoint),
+        )
 
     def refused(self, code: str) -> None:
         """Count a refusal by its code."""

@@ -131,8 +131,7 @@ def _sqlite_path(url: str) -> Path:
 
 def _create(path: Path) -> None:
     """Make the folder and the file for the owner alone; SQLite gives its other files the same mode."""
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, mode=0o700)
+    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 

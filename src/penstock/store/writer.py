@@ -130,18 +130,18 @@ class Writer:
             if isinstance(exc, NotBegun) or len(operations) == 1:
                 return list(operations)
         else:
-            self.failures = 0
             return []
         half = len(operations) // 2
         return [*self._try(operations[:half]), *self._try(operations[half:])]
 
     def _commit(self, operations: Sequence[_Written]) -> None:
-        # Whoever has been told meanwhile that the ledger is unavailable must not be held for.
-        asked = [each for each in operations if isinstance(each, Reservation) and not each.waiter.done()]
         endings = [each for each in operations if isinstance(each, Conclusion)]
         with self._transactions.begin() as batch:
+            # Beginning may have taken a while: who was told meanwhile that it takes too long must not be held for.
+            asked = [each for each in operations if isinstance(each, Reservation) and not each.waiter.done()]
             answers = batch.apply([each.request for each in asked], endings)
             news = save_observations(batch.connection, learn(self.observations.seen, batch.learned))
+        self.failures = 0
         self.observations.publish(news)
         self._answer(list(zip(asked, answers, strict=True)), [])
 
