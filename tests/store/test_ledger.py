@@ -86,7 +86,9 @@ async def test_a_void_that_was_sent_counts_as_a_request_and_one_that_was_not_cou
     assert entries(database) == [("sent", "final", "void", 0), ("unsent", "final", "void", 0)]
 
 
-async def test_only_the_first_ending_counts(database: Database, ledger: SqlLedger) -> None:
+async def test_only_the_first_ending_counts(
+    database: Database, ledger: SqlLedger, caplog: pytest.LogCaptureFixture
+) -> None:
     await ledger.reserve(request("a", tokens=5))
     ledger.end("a", used(2))
     ledger.end("a", used(4))
@@ -95,6 +97,18 @@ async def test_only_the_first_ending_counts(database: Database, ledger: SqlLedge
     await ledger.flushed()
     assert entries(database) == [("a", "final", "provider", 2)]
     assert verify(database).is_clean
+    assert not caplog.records  # it is not the database that must stop the second one
+
+
+async def test_an_ending_is_written_soon_without_anybody_asking(database: Database, clock: Clock) -> None:
+    ledger = SqlLedger(database, clock, beat_s=3600)
+    await ledger.start()
+    await ledger.reserve(request("a"))
+    ledger.end("a", used(1))
+    async with asyncio.timeout(5):
+        while not await asyncio.to_thread(entries, database):
+            pass
+    await ledger.stop()
 
 
 async def test_an_ending_that_is_queued_before_its_reservation_was_answered_ends_it(

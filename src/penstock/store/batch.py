@@ -48,12 +48,7 @@ class Batch:
     _entries: list[Row] = field(default_factory=list)
 
     def apply(self, requests: Sequence[HoldRequest], conclusions: Sequence[Conclusion]) -> list[Answer]:
-        """Decide and write everything; the answers are in the order of the requests.
-
-        Raises ValueError for two requests with one id, which only a fault of ours can make.
-        """
-        if len({request.id for request in requests}) < len(requests):
-            raise ValueError("two reservations have one id")
+        """Decide and write everything; the answers are in the order of the requests."""
         self.memory.load_held(self.connection, [conclusion.hold_id for conclusion in conclusions])
         rest = [conclusion for conclusion in conclusions if not self._conclude(conclusion)]
         self.memory.prepare(self.connection, (subject for request in requests for subject in request.subjects))

@@ -71,6 +71,7 @@ class Writer:
             self._instance.begin()
             while self._beat():
                 pass
+            self._next_beat_s = time.monotonic() + self._beat_s
         except _STORE_FAULTS as exc:
             self._transactions.close()
             self._instance.end()
