@@ -197,7 +197,8 @@ class LedgerMachine(RuleBasedStateMachine):
         call.windows = list(distinct.values())
 
     def start(self) -> SqlLedger:
-        ledger = SqlLedger(self.database, self.clock)
+        # No beat of its own: on a slow machine one would tell the others that a lost process lives.
+        ledger = SqlLedger(self.database, self.clock, beat_s=3600)
         self.run(ledger.start())
         return ledger
 
