@@ -78,9 +78,9 @@ class Batch:
             return refusal(decision, now_ms)
         bucket_ids: dict[LimitUnit, list[int]] = {}
         for plan in plans:
-            for unit, bucket in memory.buckets.touched(plan):
-                memory.buckets.add(bucket, held=decision.amounts.of(unit))
-                bucket_ids.setdefault(unit, []).append(bucket.id)
+            for unit, counted in memory.buckets.touched(plan):
+                memory.buckets.add(counted, 0, decision.amounts.of(unit))
+                bucket_ids.setdefault(unit, []).extend([bucket.id for bucket in counted])
         held = new_hold(request, decision, bucket_ids, self.owner, now_ms)
         memory.held[held.id] = held
         self._made.append(hold_row(held, request, decision.output_cap))
@@ -120,8 +120,7 @@ class Batch:
         amounts, buckets = held.amounts, self.memory.buckets
         for unit, ids in held.bucket_ids.items():
             freed = (1 if unit is LimitUnit.CONCURRENT else amounts.of(unit)) if frees else 0
-            for bucket_id in ids:
-                buckets.add(buckets.get(bucket_id), settled=charged.of(unit), held=-freed)
+            buckets.add(buckets.at(ids), charged.of(unit), -freed)
 
     def _book(self, held: HeldCall, ending: Ending, added: Charge, number: int) -> None:
         self._entries.append(entry_row(held, ending, added, number, self.memory.now_ms))

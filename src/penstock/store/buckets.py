@@ -72,14 +72,14 @@ class Buckets:
                 del self._by_key[key]
             self.load(connection, missing)
 
-    def get(self, bucket_id: int) -> Bucket:
-        """A bucket that ``load_ids`` was asked for; raises KeyError if its row is gone."""
-        return self._by_id[bucket_id]
+    def at(self, ids: Iterable[int]) -> list[Bucket]:
+        """The buckets with these ids; ``load_ids`` was asked for them. Raises KeyError if the row of one is gone."""
+        return [self._by_id[bucket_id] for bucket_id in ids]
 
-    def touched(self, plan: Plan) -> list[tuple[LimitUnit, Bucket]]:
+    def touched(self, plan: Plan) -> list[tuple[LimitUnit, list[Bucket]]]:
         """The buckets that a call of the plan is counted in; ``create`` was asked for them before."""
-        found = ((unit, self._by_key[key]) for unit, key in plan.touched)
-        return [(unit, bucket) for unit, bucket in found if bucket is not None]
+        by_key = self._by_key
+        return [(unit, [found for key in keys if (found := by_key[key]) is not None]) for unit, keys in plan.touched]
 
     def standings(self, plan: Plan) -> list[Standing]:
         """Where a subject stands against each of its limits; ``load`` was asked for what the plan reads."""
@@ -93,11 +93,12 @@ class Buckets:
             for limit, keys in plan.read
         ]
 
-    def add(self, counted: Bucket, *, settled: int = 0, held: int = 0) -> None:
-        """Add to what is settled and held; an amount below 0 is taken away."""
-        counted.settled += settled
-        counted.held += held
-        self._changed.add(counted)
+    def add(self, counted: Iterable[Bucket], settled: int, held: int) -> None:
+        """Add to what is settled and held in each; an amount below 0 is taken away."""
+        for each in counted:
+            each.settled += settled
+            each.held += held
+            self._changed.add(each)
 
     def write(self, connection: Connection) -> None:
         """Store what has changed since the last ``write``."""

@@ -63,7 +63,7 @@ class Memory:
         new = {subject.name: plan(subject, self.now_ms) for subject in subjects if not self._is_planned(subject)}
         if not new:
             return
-        touched = [key for each in new.values() for _, key in each.touched]
+        touched = [key for each in new.values() for _, keys in each.touched for key in keys]
         self.buckets.load(connection, touched + [key for each in new.values() for _, keys in each.read for key in keys])
         self.buckets.create(connection, touched)
         self._plans.update(new)

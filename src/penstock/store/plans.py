@@ -22,16 +22,22 @@ class Plan:
     """``touched`` are the buckets that a call now is counted in, ``read`` those that each limit sums up."""
 
     subject: Subject
-    touched: tuple[tuple[LimitUnit, Key], ...]
+    touched: tuple[tuple[LimitUnit, tuple[Key, ...]], ...]
     read: tuple[tuple[Limit, tuple[Key, ...]], ...]
 
 
 def plan(subject: Subject, now_ms: int) -> Plan:
     """The buckets of a subject at an instant."""
-    always = ((LimitUnit.USD, DAY), (LimitUnit.USD, LIFETIME))
-    counted = (*always, *((limit.unit, limit.window) for limit in subject.limits))
-    touched = dict.fromkeys((unit, (subject.name, unit.value, window.period(now_ms))) for unit, window in counted)
-    return Plan(subject, tuple(touched), tuple((limit, _read(subject, limit, now_ms)) for limit in subject.limits))
+    counted = [(LimitUnit.USD, DAY), (LimitUnit.USD, LIFETIME)]
+    counted += [(limit.unit, limit.window) for limit in subject.limits]
+    touched: dict[LimitUnit, dict[Key, None]] = {}
+    for unit, window in counted:
+        touched.setdefault(unit, {})[subject.name, unit.value, window.period(now_ms)] = None
+    return Plan(
+        subject,
+        touched=tuple((unit, tuple(keys)) for unit, keys in touched.items()),
+        read=tuple((limit, _read(subject, limit, now_ms)) for limit in subject.limits),
+    )
 
 
 def periods(window: Window, now_ms: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ An entry is appended and never changed. Of a hold only the state changes, once, 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -26,7 +27,7 @@ OVER_HOLD = "over_hold"
 """The flag of an entry that exceeds its hold: only a provider's own statement can."""
 
 _encode = msgspec.json.Encoder().encode
-_decode_bucket_ids = msgspec.json.Decoder(dict[LimitUnit, list[int]]).decode
+_bucket_ids = msgspec.json.Decoder(dict[LimitUnit, list[int]])
 _decode_flags = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -186,6 +187,11 @@ def _flags(held: HeldCall, ending: Ending, number: int) -> tuple[str, ...]:
     if number:
         flags[LATE] = None
     return tuple(flags)
+
+
+@lru_cache(maxsize=4096)
+def _decode_bucket_ids(text: str) -> BucketIds:
+    return _bucket_ids.decode(text)
 
 
 def _text(value: object) -> str:
