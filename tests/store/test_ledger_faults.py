@@ -13,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from penstock.core.call import Hold
 from penstock.core.errors import StoreUnavailable
 from penstock.store.engine import Database
+from penstock.store.errors import StoreError
 from penstock.store.ledger import SqlLedger
 from penstock.store.verify import verify
 from tests.store.calls import DAY, Clock, counted, entries, person, request, used, void
@@ -114,6 +115,25 @@ async def test_a_poisoned_ending_does_not_stop_the_ledger_from_ending(database: 
     await after.start()
     await after.stop()
     assert entries(database) == [("bad", "final", "worst_case", 3)]
+
+
+async def test_a_hold_that_cannot_be_swept_does_not_end_a_running_ledger(
+    database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    living = SqlLedger(database, clock, beat_s=0.01)
+    await living.start()
+    leaving = SqlLedger(database, clock)
+    await leaving.start()
+    await leaving.reserve(request("a"))
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE hold SET buckets = 'spoilt'")
+    await leaving.stop()
+    while not caplog.records:
+        await living.flushed()
+    await living.reserve(request("b"))
+    await living.stop()
+    with pytest.raises(StoreError, match="ledger verify"):
+        await SqlLedger(database, clock).start()
 
 
 async def test_who_waits_for_a_lock_is_refused_within_a_second_and_never_held_for(

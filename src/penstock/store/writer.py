@@ -29,6 +29,7 @@ BATCH_MAX = 512
 RETRY_S = 0.05
 RETRY_MAX_S = 5.0
 CLOCK_BEHIND_MAX_MS = 60_000
+_AT_ONCE = 0.0
 
 Deliver = Callable[[Sequence[tuple[Reservation, Hold | GatewayError]], Sequence[Barrier]], None]
 _Written = Reservation | Conclusion
@@ -62,26 +63,24 @@ class Writer:
         self._deliver = deliver
         self._beat_s = beat_s
         self._owed: list[_Owed] = []
-        self._next_beat_s = 0.0
+        self._next_beat_s = _AT_ONCE
         self._stop_at_s: float | None = None
 
     def open(self) -> None:
         """Take part, and sweep what dead processes have left. Raises StoreError."""
-        try:
-            self._instance.begin()
-            while self._beat():
-                pass
-            self._next_beat_s = time.monotonic() + self._beat_s
-        except _STORE_FAULTS as exc:
+        fault = self._attempt(self._begin)
+        if fault is not None:
             self._transactions.close()
             self._instance.end()
-            raise StoreError(f"the ledger cannot be written to ({exc.__cause__ or exc})") from exc
+            reason = fault.__cause__ or fault
+            raise StoreError(f"the ledger cannot be opened ({reason}); see `penstock ledger verify`") from fault
 
     def run(self) -> None:
         """Write until ``stop``, and then until nothing is owed or the grace is over."""
         while not self._is_done():
             self._inbox.wait(self._pause_s())
-            self._beat_if_due()
+            if time.monotonic() >= self._next_beat_s:
+                self._attempt(self._beat)
             self._write(self._inbox.take(BATCH_MAX))
         self._leave()
 
@@ -122,18 +121,25 @@ class Writer:
 
     def _try(self, operations: Sequence[_Written]) -> list[_Written]:
         """Commit together; if that fails, halves apart, until each bad operation is alone. Gives those that failed."""
-        if not operations:
+        fault = self._attempt(lambda: self._commit(operations)) if operations else None
+        if fault is None:
             return []
-        try:
-            self._commit(operations)
-        except Exception as exc:  # noqa: BLE001  nothing may end the writer, and who waits must be told
-            self._note_failure("a ledger transaction failed", exc)
-            if isinstance(exc, NotBegun) or len(operations) == 1:
-                return list(operations)
-        else:
-            return []
+        if isinstance(fault, NotBegun) or len(operations) == 1:
+            return list(operations)
         half = len(operations) // 2
         return [*self._try(operations[:half]), *self._try(operations[half:])]
+
+    def _attempt(self, work: Callable[[], None]) -> Exception | None:
+        """Do a transaction's work; what goes wrong is counted, and the first fault of a row logged."""
+        try:
+            work()
+        except Exception as exc:  # noqa: BLE001  nothing may end the writer, and who waits must be told
+            self.failures += 1
+            if self.failures == 1:
+                _log.warning("a ledger transaction failed", exc_info=exc)
+            return exc
+        self.failures = 0
+        return None
 
     def _commit(self, operations: Sequence[_Written]) -> None:
         endings = [each for each in operations if isinstance(each, Conclusion)]
@@ -142,7 +148,7 @@ class Writer:
             asked = [each for each in operations if isinstance(each, Reservation) and not each.waiter.done()]
             answers = batch.apply([each.request for each in asked], endings)
             news = save_observations(batch.connection, learn(self.observations.seen, batch.learned))
-        self.failures = 0
+        self.failures = 0  # before anybody is told, who may ask at once
         self.observations.publish(news)
         self._answer(list(zip(asked, answers, strict=True)), [])
 
@@ -150,18 +156,15 @@ class Writer:
         if answered or barriers:
             self._deliver(answered, barriers)
 
-    def _beat_if_due(self) -> None:
-        if time.monotonic() < self._next_beat_s:
-            return
-        try:
-            has_more = self._beat()
-        except _STORE_FAULTS as exc:
-            self._note_failure("this process could not say that it lives", exc)
-            has_more = False
-        self._next_beat_s = time.monotonic() + (0 if has_more else self._beat_s)
+    def _begin(self) -> None:
+        self._instance.begin()
+        self._beat()
+        while self._next_beat_s == _AT_ONCE:
+            self._beat()
 
-    def _beat(self) -> bool:
-        """Say that we live, learn what others have learned, sweep; whether there is more to sweep."""
+    def _beat(self) -> None:
+        """Say that we live, learn what others have learned, sweep; again at once if there is more to sweep."""
+        self._next_beat_s = time.monotonic() + self._beat_s
         with self._transactions.begin() as batch:
             connection, memory = batch.connection, batch.memory
             if memory.behind_ms > CLOCK_BEHIND_MAX_MS:
@@ -175,13 +178,8 @@ class Writer:
             if not has_more:
                 self._instance.forget(connection, dead)
         self.observations.publish(seen)
-        return has_more
-
-    def _note_failure(self, event: str, exc: Exception) -> None:
-        """Count it, and log the first of a row: a full disk must not fill the log as well."""
-        self.failures += 1
-        if self.failures == 1:
-            _log.warning(event, exc_info=exc)
+        if has_more:
+            self._next_beat_s = _AT_ONCE
 
     def _leave(self) -> None:
         """Our row and lock file go; a hold of ours that is still open will be swept."""
