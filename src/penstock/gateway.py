@@ -226,9 +226,16 @@ def _ending(plan: Plan, charge: Charge, outcome: Outcome, inbound: Inbound, rela
         first_byte_ms=None if first_byte_s is None else _since_ms(inbound, first_byte_s),
         is_stream=outcome.kind is AnswerKind.STREAM,
         bytes_out=outcome.metered.bytes_out if outcome.metered else 0,
-        input_bytes=len(plan.body),
+        input_bytes=_visible_bytes(plan),
         traits=plan.asked.traits if plan.asked else "",
     )
+
+
+def _visible_bytes(plan: Plan) -> int:
+    """The body's bytes, from which the model's overhead is learned; 0 where much of the input is not in them."""
+    if plan.asked is None or plan.asked.has_hidden_input or plan.asked.media_tokens:
+        return 0
+    return len(plan.body)
 
 
 def _since_ms(inbound: Inbound, at_s: float) -> int:

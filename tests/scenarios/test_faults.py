@@ -279,3 +279,20 @@ def test_the_answers_above_hold_what_their_names_say() -> None:
     assert json.loads(EVERY[6:])["usage"]["completion_tokens"] == 3
     assert json.loads(LAST[6:])["choices"][0]["finish_reason"] == "stop"
     assert isinstance(Answer(200, {}, b"{}").json, dict)
+
+
+async def test_input_that_is_not_in_the_body_teaches_nothing_about_bodies(tmp_path: Path) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://images.test/a.png"}}
+    messages = [{"role": "user", "content": [image]}]
+    async with (
+        ScriptedUpstream(says(body(chat_answer(prompt=50_000, completion=5)))) as upstream,
+        rig(tmp_path, upstream.port) as rigged,
+    ):
+        observations = rigged.gateway.ledger.observations
+        before = observations.overhead("lab", "priced", "")
+        assert (await rigged.chat(messages=messages, max_tokens=CAP)).status == 200
+        await rigged.entries()
+        assert observations.overhead("lab", "priced", "") == before
+        assert (await rigged.chat(max_tokens=CAP)).status == 200
+        await rigged.entries()
+        assert observations.overhead("lab", "priced", "") > 40_000
