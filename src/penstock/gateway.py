@@ -10,7 +10,7 @@ import itertools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.admission import Admission, Plan, Rules
 from penstock.auth.credentials import without_credential
@@ -110,7 +110,9 @@ class Gateway:
             outcome, charge = self._conclude(plan, hold, relay)
             ending = _ending(plan, charge, outcome, inbound, relay)
             self._parts.ledger.end(request.id, ending)
-        self._report(plan, request, inbound, relay, ending)
+        failure = relay.error_of(outcome)
+        call = _call(plan, request, inbound, relay, ending)
+        self._report(call if failure is None else replace(call, error=failure.code))
         error = relay.deliver(outcome, ending, hold)
         if error is not None:
             raise error
@@ -166,19 +168,7 @@ class Gateway:
             headers=tuple(admission_headers(hold, plan.provider.dialect.name)),
         )
 
-    def _report(self, plan: Plan, request: HoldRequest, inbound: Inbound, relay: Relay, ending: Ending) -> None:
-        call = Call(
-            request_id=inbound.request_id,
-            hold_id=request.id,
-            caller=plan.principal.label,
-            key_id=request.key_id,
-            provider=request.provider,
-            model=request.model,
-            endpoint=request.endpoint,
-            client=inbound.client,
-            ending=ending,
-            upstream_request_id=relay.upstream_request_id,
-        )
+    def _report(self, call: Call) -> None:
         for listener in self._parts.on_settled:
             listener(call)
 
@@ -208,6 +198,21 @@ def _outbound(plan: Plan, inbound: Inbound) -> Outbound:
         body=body,
         timeouts=provider.timeouts,
         allow_private=provider.allow_private,
+    )
+
+
+def _call(plan: Plan, request: HoldRequest, inbound: Inbound, relay: Relay, ending: Ending) -> Call:
+    return Call(
+        request_id=inbound.request_id,
+        hold_id=request.id,
+        caller=plan.principal.label,
+        key_id=request.key_id,
+        provider=request.provider,
+        model=request.model,
+        endpoint=request.endpoint,
+        client=inbound.client,
+        ending=ending,
+        upstream_request_id=relay.upstream_request_id,
     )
 
 

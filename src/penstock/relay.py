@@ -154,12 +154,16 @@ class Relay:
             kind = AnswerKind.QUOTA
         return Outcome(kind=kind, status=self._status, fault=self._fault, metered=metered)
 
+    def error_of(self, outcome: Outcome) -> GatewayError | None:
+        """What the client is told instead of an answer, or at the end of one that was cut; None if all went well."""
+        return ShuttingDown("The gateway is shutting down.") if self._was_shut_down else failure_of(outcome)
+
     def deliver(self, outcome: Outcome, ending: Ending, hold: Hold) -> GatewayError | None:
         """Write what remains: a held body under what it cost, or behind a stream a comment that says so.
 
         Returns the error to answer with where nothing was shown yet; an answer that has begun is cut.
         """
-        error = ShuttingDown("The gateway is shutting down.") if self._was_shut_down else failure_of(outcome)
+        error = self.error_of(outcome)
         if not self._is_pumping:
             if error is None:
                 body = self._shown_body()

@@ -147,3 +147,13 @@ async def test_what_we_add_never_becomes_part_of_an_event_that_was_left_open(tmp
         got = await rigged.post("/lab/chat/completions", STREAM)
         assert got.is_whole
         assert b"data: [DONE]\n\n: penstock cost=" in got.body
+
+
+async def test_the_log_says_why_a_call_failed(tmp_path: Path) -> None:
+    async def script(visit: Visit) -> None:
+        visit.reset()
+
+    async with ScriptedUpstream(script) as upstream, rig(tmp_path, upstream.port) as rigged:
+        assert (await rigged.chat()).code == "upstream_unreachable"
+    (line,) = rigged.log.getvalue().splitlines()
+    assert json.loads(line)["error"] == "upstream_unreachable"
